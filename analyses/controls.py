@@ -1,0 +1,545 @@
+"""What do trained kernels owe to training, to their correlations, and to chance?
+
+Primary statistic, less entangled: for each network the entanglement entropy as a share of its
+maximum (ln of the number of Schmidt values), control minus trained, averaged over the cuts of a
+layer and over layers. Two comparisons, Holm over them: with the initial weights (does it come from
+training?) and with the shuffled trained weights (from correlations, or from the distribution of the
+weights?). Robustness: ranks in place of entropies, at the norm loss 0.3.
+
+Primary statistic, truncation against noise: for each network the mean over layers of the difference
+in log-odds of a correct answer, truncation along OUT minus random perturbation of the same norm and
+overlap, over norm losses up to 0.5. Robustness: the same for the test loss in place of accuracy.
+
+Calibration: initial weights must be as entangled as random matrices. An equivalence claim: the mean
+deviation from the Gaussian null lies within a margin of 0.01 of the maximum.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analyses.curves import (
+    LARGEST_NORM_LOSS,
+    Floats,
+    NotMeasuredError,
+    Sweep,
+    mean_difference,
+    sample,
+    tabulate,
+)
+from analyses.figures import (
+    CUT_COLOURS,
+    QUIET,
+    WEIGHT_COLOURS,
+    Plot,
+    band,
+    few,
+    grid,
+    key,
+    mean_curve,
+    panel_title,
+    plain_ticks,
+    shorten,
+    spread,
+)
+from analyses.findings import (
+    Answer,
+    Claim,
+    Robustness,
+    Verdict,
+    equivalence,
+    findings,
+    in_words,
+    not_measured,
+    number,
+    odds,
+    plain,
+    sureness,
+    undetectable,
+)
+from analyses.statistics import ALPHA, benjamini_yekutieli, sign_flip_test
+from compressibility.tensors.nulls import gaussian_entropy, gaussian_schmidt_values
+
+TITLE: Final = "Compared with what?"
+CUT: Final = "OUT"
+RANK_THRESHOLD: Final = 0.3
+MARGIN: Final = 0.01
+TRAINED, INITIAL, SHUFFLED = 0, 1, 2
+NULL_DRAWS: Final = 20
+
+LESS_ENTANGLED: Final = Claim(
+    question="Are trained kernels more compressible than untrained and than shuffled ones?",
+    claim="Trained kernels have a lower entanglement entropy than their initial weights and than "
+    "their own shuffled weights.",
+    null="The difference of the entropies is symmetric about zero over networks.",
+    statistic="entanglement entropy over its maximum, control minus trained, averaged over the "
+    "cuts and layers",
+    unit="of the maximum",
+)
+TRUNCATION_IS_GENTLE: Final = Claim(
+    question="Does a truncation cost less accuracy than random noise of the same size?",
+    claim="Truncating along OUT loses less accuracy than a random perturbation of the same norm "
+    "and overlap.",
+    null="The difference in log-odds is symmetric about zero over networks.",
+    statistic="difference in log-odds of a correct answer, truncation along OUT minus matched "
+    "random perturbation, averaged over norm losses up to 0.5 and over layers",
+    unit="logit",
+)
+CALIBRATED: Final = Claim(
+    question="Are kernels before training as entangled as random matrices?",
+    claim="Before training, entanglement entropies are those of Gaussian random matrices, within "
+    "1 % of the maximum.",
+    null=f"The mean deviation from the Gaussian null is at least {MARGIN} of the maximum.",
+    statistic="entanglement entropy over its maximum, initial weights minus Gaussian null, "
+    "averaged over the cuts and layers",
+    unit="of the maximum",
+)
+
+
+def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
+    """The three answers: less entangled, gentler than noise, calibrated."""
+    sweep = Sweep(dataset)
+    answers = []
+    for key_, title, claim, answer in (
+        ("controls", "Training and correlations", LESS_ENTANGLED, _less_entangled),
+        ("noise", "Truncation against noise", TRUNCATION_IS_GENTLE, _gentle),
+        ("null", "Before training", CALIBRATED, _calibrated),
+    ):
+        try:
+            answers.append(answer(sweep))
+        except NotMeasuredError as reason:
+            answers.append(not_measured(key_, title, claim, str(reason)))
+    return tuple(answers)
+
+
+def schmidt_values(sweep: Sweep) -> Floats:
+    """Schmidt values, (weights, layer, mode, seed, schmidt_index), NaN beyond the last."""
+    return sweep.values("schmidt_value", "weights", "layer", "mode", "seed", "schmidt_index")
+
+
+def probabilities(values: Floats) -> Floats:
+    """P = s² / Σ s² along the last axis; missing where the spectrum is."""
+    largest = np.nanmax(np.where(np.isnan(values), 0.0, values), axis=-1, keepdims=True)
+    squares = (values / np.where(largest > 0, largest, 1.0)) ** 2
+    total = np.nansum(squares, axis=-1, keepdims=True)
+    return squares / np.where(total > 0, total, np.nan)
+
+
+def normalised_entropy(values: Floats) -> Floats:
+    """Entanglement entropy over its maximum ln n, along the last axis; NaN where n < 2."""
+    p = probabilities(values)
+    n = np.isfinite(values).sum(axis=-1)
+    entropy = -np.nansum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)
+    usable = (n > 1) & np.isfinite(p).any(axis=-1)
+    return np.where(usable, entropy, np.nan) / np.log(np.where(n > 1, n, np.e))
+
+
+def ranks_at(values: Floats, threshold: float) -> Floats:
+    """Smallest rank whose norm loss does not exceed the threshold, along the last axis."""
+    kept = np.nancumsum(probabilities(values), axis=-1)
+    enough = np.sqrt(np.minimum(kept, 1.0)) >= 1 - threshold - 1e-12
+    rank = enough.argmax(axis=-1) + 1.0
+    return np.where(np.isfinite(values).any(axis=-1), rank, np.nan)
+
+
+def null_entropy(sweep: Sweep) -> Floats:
+    """Expected normalised entropy of Gaussian matrices of each cut's size, (layer, mode)."""
+    table = np.full((len(sweep.layers), len(sweep.modes)), np.nan)
+    for layer, j in np.argwhere(sweep.distinct):
+        m, n = sweep.matrix_shape(layer, sweep.modes[j])
+        if min(m, n) > 1:
+            table[layer, j] = gaussian_entropy(m, n) / np.log(min(m, n))
+    return table
+
+
+def _by_layer(differences: Floats) -> Floats:
+    """Mean over the cuts of a layer of (layer, mode, seed), as (seed, layer).
+
+    A layer counts only where all of its existing cuts are measured in the network.
+    """
+    measured = np.isfinite(differences)
+    exists = np.any(measured, axis=2)
+    complete = np.all(measured | ~exists[:, :, None], axis=1)
+    total = np.nansum(differences, axis=1) / np.maximum(exists.sum(axis=1), 1)[:, None]
+    return np.where(complete & np.any(exists, axis=1)[:, None], total, np.nan).T
+
+
+def _less_entangled(sweep: Sweep) -> Answer:
+    values = schmidt_values(sweep)
+    entropy = normalised_entropy(values)
+    log_rank = np.log2(ranks_at(values, RANK_THRESHOLD))
+    samples, checks, names = {}, {}, []
+    for control, name in ((INITIAL, "initial"), (SHUFFLED, "shuffled")):
+        difference = _by_layer(entropy[control] - entropy[TRAINED])
+        if not np.isfinite(difference).any():
+            continue
+        label = f"{name} − trained"
+        samples[label] = sample(sweep, difference)
+        ranks = sample(sweep, _by_layer(log_rank[control] - log_rank[TRAINED]))
+        checks[label] = Robustness(
+            f"log2 of the rank at norm loss {RANK_THRESHOLD}, control minus trained",
+            float(ranks.values.mean()),
+            "log2",
+            sign_flip_test(ranks.values, rng=np.random.default_rng(0)),
+            f"the control needs {plain(2 ** ranks.values.mean())} times the rank",
+        )
+        names.append(name)
+    if not samples:
+        raise NotMeasuredError("spectra of trained weights and of a control are not both measured")
+    found = findings(LESS_ENTANGLED, samples, checks)
+    verdicts = {f.verdict for f in found}
+    verdict = Verdict.UNDECIDED
+    if Verdict.CONTRADICTED in verdicts:
+        verdict = Verdict.CONTRADICTED
+    elif verdicts == {Verdict.SUPPORTED} and len(found) == 2:
+        verdict = Verdict.SUPPORTED
+    comparisons = ". ".join(
+        in_words(
+            f,
+            f"Trained kernels are less entangled than their {name} weights",
+            f"Trained kernels are more entangled than their {name} weights",
+            f"Trained kernels could not be told from their {name} weights",
+            first=f is found[0],
+        )
+        + f" (difference {number(100 * f.estimate)} % of the maximum; at norm loss "
+        f"{RANK_THRESHOLD} {checks[f.comparison].note})"
+        for f, name in zip(found, names, strict=True)
+    )
+    missing = "" if len(found) == 2 else " Only one of the two controls is measured."
+    return Answer(
+        key="controls",
+        title="Training and correlations",
+        question=LESS_ENTANGLED.question,
+        claim=LESS_ENTANGLED.claim,
+        verdict=verdict,
+        found=f"{comparisons}.{missing}",
+        sure=sureness(found),
+        unseen=(
+            undetectable(found),
+            "Entropies describe the weights alone; whether the network needs what a low-entropy "
+            "kernel keeps is the matter of the truncations. One shuffle and one initialisation per "
+            "network.",
+            *dict.fromkeys(text for f in found for text in f.caveats),
+        ),
+        n_seeds=min(f.n_seeds for f in found),
+        findings=found,
+    )
+
+
+def truncation_minus_noise(
+    sweep: Sweep, truncated: Floats, perturbed: Floats, mode: str = CUT
+) -> Floats:
+    """Mean difference over norm losses up to 0.5 for each network and layer, (seed, layer)."""
+    j = sweep.mode_index(mode)
+
+    def cell(layer: int, seed: int) -> float:
+        if not sweep.distinct[layer, j]:
+            return float("nan")
+        return mean_difference(
+            sweep.curve(sweep.norm_loss, truncated, layer, j, seed),
+            sweep.perturbed_curve(perturbed, layer, seed),
+        )
+
+    return tabulate(sweep, cell)
+
+
+def _gentle(sweep: Sweep) -> Answer:
+    table = truncation_minus_noise(sweep, sweep.logit_change, sweep.perturbed_logit_change)
+    if not np.isfinite(table).any():
+        raise NotMeasuredError(
+            "truncations along OUT and random perturbations are not both measured"
+        )
+    chosen = sample(sweep, table)
+    losses = -truncation_minus_noise(sweep, sweep.loss_change, sweep.perturbed_loss_change)
+    losses = np.where(np.isfinite(table), losses, np.nan)
+    check = None
+    if np.isfinite(losses).any():
+        other = sample(sweep, losses)
+        check = Robustness(
+            "test loss (cross-entropy) in place of accuracy, perturbation minus truncation",
+            float(other.values.mean()),
+            "nat",
+            sign_flip_test(other.values, rng=np.random.default_rng(0)),
+        )
+    label = "truncation − perturbation"
+    found = findings(TRUNCATION_IS_GENTLE, {label: chosen}, {label: check} if check else {})
+    result = in_words(
+        found[0],
+        "A truncation costs less accuracy than random noise of the same norm and overlap",
+        "A truncation costs more accuracy than random noise of the same norm and overlap",
+        "Truncation and random noise of the same norm and overlap could not be told apart",
+    )
+    return Answer(
+        key="noise",
+        title="Truncation against noise",
+        question=TRUNCATION_IS_GENTLE.question,
+        claim=TRUNCATION_IS_GENTLE.claim,
+        verdict=found[0].verdict,
+        found=f"{result}: the odds of a correct answer are {odds(found[0].estimate)} "
+        "under truncation along OUT, averaged over norm losses up to 0.5 and over layers.",
+        sure=sureness(found),
+        unseen=(
+            undetectable(found),
+            "One random perturbation per network, layer and norm loss. Other cuts are drawn in the "
+            "figure, and not tested.",
+            *found[0].caveats,
+        ),
+        n_seeds=found[0].n_seeds,
+        findings=found,
+    )
+
+
+def _calibrated(sweep: Sweep) -> Answer:
+    deviation = normalised_entropy(schmidt_values(sweep)[INITIAL]) - null_entropy(sweep)[:, :, None]
+    table = _by_layer(deviation)
+    if not np.isfinite(table).any():
+        raise NotMeasuredError("spectra of the initial weights are not measured")
+    found = equivalence(CALIBRATED, "initial − null", sample(sweep, table), MARGIN)
+    result = in_words(
+        found,
+        "Before training, kernels are as entangled as random matrices",
+        "Before training, kernels are not as entangled as random matrices",
+        "Whether kernels before training are as entangled as random matrices stays open",
+    )
+    return Answer(
+        key="null",
+        title="Before training",
+        question=CALIBRATED.question,
+        claim=CALIBRATED.claim,
+        verdict=found.verdict,
+        found=f"{result}: the deviation is {number(100 * found.estimate)} % of the maximum, on "
+        f"average (margin ±{100 * MARGIN:g} %).",
+        sure=sureness((found,)),
+        unseen=(
+            "A deviation inside the margin, and deviations of single layers or cuts that cancel. "
+            "The null's mean entropy is an expansion to second order.",
+            *found.caveats,
+        ),
+        n_seeds=found.n_seeds,
+        findings=(found,),
+    )
+
+
+def entropy_map(sweep: Sweep) -> tuple[Floats, NDArray[np.bool_]]:
+    """Entropy, initial minus trained, and where that is not zero, both (layer, mode).
+
+    Sign-flip tests over networks, Benjamini-Yekutieli over the map.
+    """
+    entropy = normalised_entropy(schmidt_values(sweep))
+    difference = entropy[INITIAL] - entropy[TRAINED]
+    shape = difference.shape[:2]
+    mean, p = np.full(shape, np.nan), np.full(shape, np.nan)
+    for cell in np.ndindex(shape):
+        here = difference[cell][np.isfinite(difference[cell])]
+        if here.size:
+            mean[cell] = here.mean()
+            p[cell] = sign_flip_test(here, rng=np.random.default_rng(0))
+    return mean, benjamini_yekutieli(p) <= ALPHA
+
+
+def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
+    """Entropies, spectra, the map of cuts and layers, and truncation against noise."""
+    sweep = Sweep(dataset)
+    n = len(sweep.seeds)
+    shown = few(len(sweep.layers))
+    some = (
+        ""
+        if len(shown) == len(sweep.layers)
+        else (f" Shown are {len(shown)} of {len(sweep.layers)} layers, evenly spaced in depth.")
+    )
+    what = (
+        f"mean over {n} networks, band: 95 % t-interval over networks" if n > 1 else "one network"
+    )
+    significant = (
+        "Dots: not zero, at a false-discovery rate of 5 % over the whole map (Benjamini-Yekutieli)."
+        if n > 1
+        else ""
+    )
+    return (
+        Plot(
+            "entropy",
+            "Entanglement entropy against depth, by cut",
+            f"Entanglement entropy over its maximum ({what}), for trained, initial and shuffled "
+            "weights. Dotted grey: the mean for Gaussian random matrices of the same size. "
+            "Layers in which the cut does not exist, or is another cut, are passed over.",
+            lambda narrow: _draw_entropies(sweep, narrow),
+            "controls",
+        ),
+        Plot(
+            "spectra",
+            "Schmidt spectra along OUT, by layer",
+            f"Schmidt values in units of the kernel's norm, against their index over their number "
+            f"({what}). Grey band: Gaussian random matrices of the same size, 5th to 95th "
+            f"percentile of {NULL_DRAWS} draws.{some}",
+            lambda narrow: _draw_spectra(sweep, shown, narrow),
+            "controls",
+        ),
+        Plot(
+            "entropy-map",
+            "What training takes away, by layer and cut",
+            "Entanglement entropy over its maximum, initial minus trained weights, in % (mean over "
+            f"{n} network{'s' if n > 1 else ''}); dark: more structure after training. Empty: the "
+            f"cut does not exist or is another cut. {significant}",
+            lambda narrow: _draw_map(sweep, narrow),
+            "controls",
+        ),
+        Plot(
+            "noise",
+            "Truncation against random noise of the same size, by layer",
+            f"Test accuracy against norm loss under truncation along OUT (blue) and under the "
+            f"random perturbation of equal norm and overlap (grey); {what}. Thin: the other cuts, "
+            f"in their colours.{some}",
+            lambda narrow: _draw_noise(sweep, shown, narrow),
+            "noise",
+        ),
+    )
+
+
+def _draw_entropies(sweep: Sweep, narrow: bool) -> Figure:
+    entropy, null = normalised_entropy(schmidt_values(sweep)), null_entropy(sweep)
+    present = [j for j in range(len(sweep.modes)) if np.isfinite(null[:, j]).any()]
+    panels = grid(max(len(present), 1), narrow=narrow, legend_rows=2 if narrow else 1, height=1.45)
+    x = np.arange(1, len(sweep.layers) + 1)
+    for axes, j in zip(panels.axes, present, strict=False):
+        panel_title(axes, f"cut {sweep.modes[j]}")
+        there = np.isfinite(null[:, j])
+        axes.plot(x[there], null[there, j], color=QUIET, ls=":", lw=2, zorder=5)
+        for w, (_, colour) in enumerate(WEIGHT_COLOURS.items()):
+            values = entropy[w][:, j].T
+            measured = np.isfinite(values).any(axis=0)
+            complete = values[np.isfinite(values[:, measured]).all(axis=1)][:, measured]
+            if not len(complete):
+                continue
+            mean, low, high = spread(complete)
+            dots = {"marker": "o", "ms": 3} if measured.sum() <= 20 else {}
+            style: dict[str, Any] = {"color": colour, "zorder": 4 if w == TRAINED else 3, **dots}
+            axes.plot(x[measured], mean, **style)
+            axes.fill_between(x[measured], low, np.minimum(high, 1), color=colour, alpha=0.2, lw=0)
+    if len(x) <= 12:
+        panels.axes[0].set_xticks(x)
+    panels.label("layer", "entropy / maximum")
+    entries: list[tuple[str, dict[str, Any]]] = [
+        (name, {"color": colour}) for name, colour in WEIGHT_COLOURS.items()
+    ]
+    entries.append(("random matrix", {"color": QUIET, "ls": ":", "lw": 2}))
+    key(panels, entries, columns=2 if narrow else 4)
+    return panels.figure
+
+
+def _draw_spectra(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
+    values = np.sqrt(probabilities(schmidt_values(sweep)))
+    panels = grid(len(shown), narrow=narrow, legend_rows=2 if narrow else 1)
+    j = sweep.mode_index(CUT)
+    rng = np.random.default_rng(0)
+    lowest = 1.0
+    for axes, layer in zip(panels.axes, shown, strict=True):
+        panel_title(axes, shorten(sweep.layers[layer], 16 if narrow else 22))
+        m, n = sweep.matrix_shape(layer, CUT)
+        count = min(m, n)
+        x = np.arange(1, count + 1) / count
+        draws = np.stack([gaussian_schmidt_values(m, n, rng) for _ in range(NULL_DRAWS)])
+        draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+        axes.fill_between(
+            x, *np.percentile(draws, [5, 95], axis=0), color=QUIET, alpha=0.45, lw=0, zorder=5
+        )
+        for w, (_, colour) in enumerate(WEIGHT_COLOURS.items()):
+            here = values[w, layer, j, :, :count]
+            here = here[np.isfinite(here).all(axis=1)]
+            if not len(here):
+                continue
+            mean, low, high = spread(here)
+            lowest = min(lowest, float(mean[: max(1, int(0.98 * count))].min()))
+            axes.plot(x, mean, color=colour, zorder=4 if w == TRAINED else 3)
+            axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    panels.axes[0].set_yscale("log")
+    plain_ticks(panels.axes[0].yaxis)
+    panels.axes[0].set_ylim(max(lowest * 0.7, 1e-4), 1)
+    panels.axes[0].set_xlim(0, 1.02)
+    panels.axes[0].set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    panels.label("index / number", "Schmidt value / norm")
+    entries: list[tuple[str, dict[str, Any]]] = [
+        (name, {"color": colour}) for name, colour in WEIGHT_COLOURS.items()
+    ]
+    entries.append(("random matrix", {"color": QUIET, "lw": 6, "alpha": 0.45}))
+    key(panels, entries, columns=2 if narrow else 4)
+    return panels.figure
+
+
+def _draw_map(sweep: Sweep, narrow: bool) -> Figure:
+    mean, significant = entropy_map(sweep)
+    n_layers = len(sweep.layers)
+    row = 0.3 if n_layers <= 12 else 0.17
+    panels = grid(1, narrow=narrow, height=row * n_layers, left=1.25)
+    axes = panels.axes[0]
+    limit = float(np.nanmax(np.abs(mean))) if np.isfinite(mean).any() else 1.0
+    mesh = axes.pcolormesh(
+        100 * np.ma.masked_invalid(mean),
+        cmap="RdBu",
+        vmin=-100 * limit,
+        vmax=100 * limit,
+        edgecolors="none",
+    )
+    for layer, j in np.argwhere(np.isfinite(mean)):
+        text = f"{100 * mean[layer, j]:.1f}"
+        strong = abs(mean[layer, j]) > 0.55 * limit
+        axes.text(
+            j + 0.5,
+            layer + 0.5,
+            text + ("•" if significant[layer, j] else ""),
+            ha="center",
+            va="center",
+            fontsize=7.5 if n_layers <= 12 else 6,
+            color="#ffffff" if strong else "#202020",
+        )
+    mesh.set_rasterized(False)
+    axes.grid(False)
+    axes.set_ylim(n_layers, 0)
+    axes.set_yticks(
+        np.arange(n_layers) + 0.5,
+        [shorten(name, 16) for name in sweep.layers],
+        fontsize=8 if n_layers <= 12 else 6,
+    )
+    axes.set_xticks(
+        np.arange(len(sweep.modes)) + 0.5,
+        [mode.replace(",", ",\n") for mode in sweep.modes] if narrow else sweep.modes,
+    )
+    axes.tick_params(length=0)
+    return panels.figure
+
+
+def _draw_noise(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
+    panels = grid(len(shown), narrow=narrow, legend_rows=1)
+    truncated = sweep.accuracy_change + sweep.baseline_accuracy
+    seeds = range(len(sweep.seeds))
+    try:
+        perturbed = sweep.perturbed_accuracy_change + sweep.baseline_accuracy
+    except NotMeasuredError:
+        perturbed = None
+    for axes, layer in zip(panels.axes, shown, strict=True):
+        panel_title(axes, shorten(sweep.layers[layer], 16 if narrow else 22))
+        for j in np.flatnonzero(sweep.distinct[layer]).tolist():
+            mode = sweep.modes[j]
+            curves = [sweep.curve(sweep.norm_loss, truncated, layer, j, s) for s in seeds]
+            mean = mean_curve(curves, 0.0, 1.0)
+            if mode == CUT:
+                band(axes, mean, scale=100, color=CUT_COLOURS[CUT], lw=2.1, zorder=4)
+            elif mean is not None:
+                axes.plot(
+                    mean.x, 100 * mean.y.mean(axis=0), color=CUT_COLOURS[mode], lw=0.7, alpha=0.7
+                )
+        if perturbed is not None:
+            curves = [sweep.perturbed_curve(perturbed, layer, s) for s in seeds]
+            band(axes, mean_curve(curves, 0.0, 1.0), scale=100, color=QUIET, lw=2.1, zorder=4)
+        axes.axvline(LARGEST_NORM_LOSS, color=QUIET, lw=0.8, alpha=0.7)
+        axes.set_xticks([0, 0.25, 0.5, 0.75], ["0", ".25", ".5", ".75"])
+    panels.axes[0].set_xlim(0, 0.92)
+    panels.label("norm loss", "accuracy (%)")
+    entries = [
+        ("truncation (OUT)", {"color": CUT_COLOURS[CUT], "lw": 2.1}),
+        ("random noise", {"color": QUIET, "lw": 2.1}),
+    ]
+    key(panels, entries, columns=2)
+    return panels.figure

@@ -1,0 +1,1 @@
+"""Torch modules: what is measured."""

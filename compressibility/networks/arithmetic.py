@@ -1,0 +1,38 @@
+"""The arithmetic of an evaluation: what float32 means, and when two results agree."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Float32 arithmetic as IEEE 754 has it: no TF32, no bfloat16 inside matrix products."""
+    backends = torch.backends
+    settings: tuple[Any, ...] = (
+        backends.cuda.matmul,
+        backends.cudnn.conv,  # type: ignore[attr-defined]
+        backends.mkldnn.conv,  # type: ignore[attr-defined]
+        backends.mkldnn.matmul,  # type: ignore[attr-defined]
+    )
+    before = [each.fp32_precision for each in settings]
+    try:
+        for each in settings:
+            each.fp32_precision = "ieee"
+        yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
+
+
+def agree(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> bool:
+    """Whether two tensors differ by at most ``tolerance`` of the larger one's greatest value."""
+    if one.shape != other.shape:
+        return False
+    scale = float(other.abs().max()) + torch.finfo(torch.float32).tiny
+    return torch.allclose(
+        one.float(), other.float(), rtol=0, atol=tolerance * scale, equal_nan=True
+    )

@@ -1,0 +1,71 @@
+"""Trained networks kept as float16 safetensors."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialize
+from torch import nn
+
+from compressibility.networks.files import write_whole
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says what to do."""
+
+
+def save(network: nn.Module, path: Path, training: str) -> None:
+    """Write parameters and buffers as float16, aside and then renamed.
+
+    ``training`` is the JSON of what the network came from, kept beside the weights. Floating
+    values must be exact in float16 (``rounded_to_float16``).
+
+    Raises:
+        CheckpointError: The file cannot be written; nothing half-written is left.
+    """
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    try:
+        write_whole(path, serialize(tensors, metadata={"training": training}))
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; free space or choose another cache with "
+            "COMPRESSIBILITY_CACHE"
+        ) from error
+
+
+def load(network: nn.Module, path: Path, training: str) -> nn.Module:
+    """Put the weights in ``path`` into ``network``, in float32 and evaluation mode; return it.
+
+    Raises:
+        CheckpointError: The file is damaged, or its network was trained otherwise.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            kept = (file.metadata() or {}).get("training", "null")
+            if json.loads(kept) != json.loads(training):
+                raise CheckpointError(
+                    f"{path} holds a network trained with other settings; move it away to train "
+                    "anew"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(
+                    f"{path}: {name} holds NaN or infinity; move it away to train anew"
+                )
+        network.load_state_dict(
+            {
+                name: tensor.float() if tensor.is_floating_point() else tensor
+                for name, tensor in tensors.items()
+            }
+        )
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this network ({reason}); move it away to train anew"
+        ) from error
+    return network.eval()

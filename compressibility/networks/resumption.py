@@ -1,0 +1,243 @@
+"""A network that starts in the middle: in front of a layer, or behind it."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.graph_module import GraphModule
+
+from compressibility.networks import fusion, tracing
+from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.networks.responses import Convolution
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """Where a forward pass is entered: in front of a layer, and behind it.
+
+    Attributes:
+        node: The call of the layer.
+        input: The layer's input.
+        before: Every value that is needed in front of the layer.
+        side: Those of them that are needed behind it.
+        suffix: From the layer's output and the side values to the logits, float32.
+        lower: The same in a lower precision, and that precision; none where none is wanted or
+            images cannot be kept apart.
+        convolution: What the layer does with a kernel.
+        independent: Whether batches can be joined and split behind the layer: every value that
+            enters there is a tensor with one part for each image.
+    """
+
+    node: fx.Node
+    input: fx.Node
+    before: tuple[fx.Node, ...]
+    side: tuple[fx.Node, ...]
+    suffix: GraphModule
+    lower: tuple[GraphModule, torch.dtype] | None
+    convolution: Convolution
+    independent: bool
+
+    def lowered(self, output: Tensor, *side: Tensor) -> Tensor:
+        """The logits in lower precision, as float32."""
+        assert self.lower is not None
+        suffix, dtype = self.lower
+        logits: Tensor = suffix(output.to(dtype), *(value.to(dtype) for value in side))
+        return logits.float()
+
+
+class ResumableNetwork:
+    """A traced network, its batch norms folded into its convolutions, and its entries.
+
+    Attributes:
+        start: The images.
+        bytes_per_image: The most that one forward pass holds at once.
+        lower_reason: Why an entry has no lower precision although one is wanted.
+
+    Args:
+        network: A network in evaluation mode, float32; it is consumed.
+        example: Three images.
+        logits: What the network answers to them.
+        lower: A precision for which entries get a second suffix, or none.
+
+    Raises:
+        NotTraceableError: The network cannot be traced.
+    """
+
+    def __init__(
+        self, network: nn.Module, example: Tensor, logits: Tensor, lower: torch.dtype | None = None
+    ) -> None:
+        """Trace and fold."""
+        traced = tracing.trace(network)
+        self._reasons = {
+            layer: reason
+            for layer, module in network.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
+            and (reason := tracing.reason_not_resumable(traced, layer)) is not None
+        }
+        self._factors = tracing.fold_batch_norms(traced)
+        with torch.inference_mode(), ieee_float32():
+            whole, part = _Shapes(traced, example), _Shapes(traced, example[:2])
+        if not agree(whole.logits, logits):
+            raise tracing.NotTraceableError("the traced network gives other logits")
+        for node, shape in whole.of.items():
+            if shape == (3, *shape[1:]) and part.of[node] == (2, *shape[1:]):
+                node.meta[fusion.SHAPE] = shape[1:]
+        self.bytes_per_image = whole.peak_bytes // len(example) + 1
+        self.start: fx.Node = next(n for n in traced.graph.nodes if n.op == "placeholder")
+        self._position = {node: number for number, node in enumerate(traced.graph.nodes)}
+        self._float32 = _Parts(traced, {node: node for node in traced.graph.nodes})
+        self._lower: tuple[_Parts, torch.dtype] | None = None
+        self.lower_reason = "behind it, the images of a batch are not apart"
+        if lower is not None:
+            self._lower = self._lowered(traced, lower, example, logits)
+        self._traced = traced
+        self._entries: dict[str, Entry] = {}
+
+    def reason_against(self, layer: str) -> str | None:
+        """Why the pass cannot be resumed at a layer; None if it can."""
+        return self._reasons.get(layer)
+
+    def entry(self, layer: str) -> Entry:
+        """The entry at a layer."""
+        if layer not in self._entries:
+            node = tracing.call_of(self._traced, layer)
+            side = tracing.live_after(self._traced, node)
+            source = node.args[0] if node.args else node.kwargs["input"]
+            assert isinstance(source, fx.Node)
+            independent = all(fusion.SHAPE in value.meta for value in (node, *side))
+            lower: tuple[GraphModule, torch.dtype] | None = None
+            if self._lower is not None and independent:
+                parts, dtype = self._lower
+                lower = (parts.between([node, *side], None), dtype)
+            self._entries[layer] = Entry(
+                node=node,
+                input=source,
+                before=tracing.live_before(self._traced, node),
+                side=side,
+                suffix=self._float32.between([node, *side], None),
+                lower=lower,
+                convolution=Convolution.of(
+                    self._traced.get_submodule(layer), self._factors.get(layer)
+                ),
+                independent=independent,
+            )
+        return self._entries[layer]
+
+    def _lowered(
+        self, traced: GraphModule, dtype: torch.dtype, example: Tensor, logits: Tensor
+    ) -> "tuple[_Parts, torch.dtype] | None":
+        other = copy.deepcopy(traced).to(dtype)
+        try:
+            with torch.inference_mode():
+                rounded = other(example.to(dtype))
+        except RuntimeError as error:
+            self.lower_reason = f"the network does not run in {dtype} ({error})".split("\n")[0]
+            return None
+        if not agree(rounded, logits, 0.2):
+            self.lower_reason = f"the network gives other logits in {dtype}"
+            return None
+        nodes = dict(zip(traced.graph.nodes, other.graph.nodes, strict=True))
+        return _Parts(other, nodes), dtype
+
+    def whole(self) -> GraphModule:
+        """From the images to the logits, float32."""
+        return self._float32.between([self.start], None)
+
+    def precedes(self, one: Entry, other: Entry) -> bool:
+        """Whether one entry comes before another in the forward pass."""
+        return self._position[one.node] < self._position[other.node]
+
+    def values(
+        self, entry: Entry, start: Sequence[fx.Node], known: dict[fx.Node, Any]
+    ) -> dict[fx.Node, Any]:
+        """The values in front of an entry, from those of ``start``: the images, or an entry's."""
+        part = self._float32.between(start, entry.before)
+        return dict(zip(entry.before, part(*(known[node] for node in start)), strict=True))
+
+
+class ValuesInFront:
+    """The values in front of the layer measured last, batch by batch, as far as memory goes.
+
+    The same layer takes them as they are, a later one goes on from them.
+    """
+
+    def __init__(self, network: ResumableNetwork, memory: int) -> None:
+        """Hold nothing yet, and never more than ``memory`` bytes."""
+        self._network = network
+        self._memory = memory
+        self._held: dict[int, tuple[Entry, dict[fx.Node, Any]]] = {}
+        self._bytes: dict[int, int] = {}
+
+    def of(self, entry: Entry, batch: int, images: Tensor) -> dict[fx.Node, Any]:
+        """The values in front of an entry for the images of a batch, which has a number."""
+        start: tuple[fx.Node, ...] = (self._network.start,)
+        known: dict[fx.Node, Any] = {self._network.start: images}
+        if batch in self._held:
+            held, values = self._held[batch]
+            if held is entry:
+                return values
+            if self._network.precedes(held, entry):
+                start, known = held.before, values
+        values = self._network.values(entry, start, known)
+        self._held.pop(batch, None)
+        self._bytes.pop(batch, None)
+        size = sum(_bytes(value) for value in values.values())
+        if sum(self._bytes.values()) + size <= self._memory:
+            self._held[batch], self._bytes[batch] = (entry, values), size
+        return values
+
+
+class _Parts:
+    """Parts of a network, fused where that is possible.
+
+    They are named by nodes that may belong to the network in another precision: ``nodes`` leads
+    from those to the network's own.
+    """
+
+    def __init__(self, traced: GraphModule, nodes: Mapping[fx.Node, fx.Node]) -> None:
+        self._traced = traced
+        self._nodes = nodes
+        weight = next(iter(traced.parameters()), torch.zeros(()))
+        self._fuses = weight.device.type == "cpu" and fusion.available(weight.dtype)
+        self._fused: dict[tuple[str, bool], fusion.FusedConvolution] = {}
+        self._made: dict[tuple[tuple[fx.Node, ...], tuple[fx.Node, ...] | None], GraphModule] = {}
+
+    def between(self, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node] | None) -> GraphModule:
+        """As :func:`tracing.section`."""
+        key = (tuple(inputs), None if outputs is None else tuple(outputs))
+        if key not in self._made:
+            part = tracing.section(
+                self._traced,
+                [self._nodes[node] for node in inputs],
+                None if outputs is None else [self._nodes[node] for node in outputs],
+            )
+            if self._fuses:
+                with torch.inference_mode():
+                    fusion.fuse(part, self._fused)
+            self._made[key] = part
+        return self._made[key]
+
+
+class _Shapes(fx.Interpreter):
+    """One run of a graph: the shape of every tensor, and the peak of the bytes held."""
+
+    def __init__(self, traced: GraphModule, example: Tensor) -> None:
+        super().__init__(traced)
+        self.of: dict[fx.Node, tuple[int, ...]] = {}
+        self.peak_bytes = 0
+        self.logits: Tensor = self.run(example)
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.of[n] = tuple(value.shape)
+        held = sum(_bytes(v) for node, v in self.env.items() if node.op != "get_attr")
+        self.peak_bytes = max(self.peak_bytes, held + _bytes(value))
+        return value
+
+
+def _bytes(value: Any) -> int:
+    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0

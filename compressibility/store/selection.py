@@ -1,0 +1,31 @@
+"""One layer of a dataset along one cut."""
+
+from difflib import get_close_matches
+
+import xarray as xr
+
+from compressibility.store.netcdf import DatasetError
+from compressibility.store.schema import MODES, Group, members
+
+
+def truncations(dataset: xr.Dataset, layer: str, mode: str) -> xr.Dataset:
+    """The truncations of one layer along one cut, with dims (threshold, seed).
+
+    A cut that equals another one gives that one's values.
+
+    Raises:
+        DatasetError: There is no such layer or cut, or the cut is trivial in this layer.
+    """
+    layers = [str(name) for name in dataset["layer"].values]
+    if layer not in layers:
+        near = get_close_matches(layer, layers, n=1, cutoff=0)
+        raise DatasetError(
+            f"no layer {layer!r} among the {len(layers)} here: did you mean {near[0]}?"
+        )
+    if mode not in MODES:
+        raise DatasetError(f"unknown cut {mode!r}: choose from {'; '.join(MODES)}")
+    held = str(dataset["same_as"].sel(layer=layer, mode=mode).item()) or mode
+    if held == "trivial":
+        raise DatasetError(f"cut {mode} of {layer} is trivial: all of one side has size one")
+    names = [name for name in members(Group.TRUNCATION) if "threshold" in dataset[name].dims]
+    return dataset[names].sel(layer=layer, mode=held)

@@ -1,0 +1,1 @@
+"""The mathematics of one kernel, in NumPy."""

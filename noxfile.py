@@ -1,0 +1,79 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox[uv]"]
+# ///
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    session.install("-e.", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def _measure(session: nox.Session, *arguments: str) -> None:
+    # interrupted, it keeps what is measured; nox would give it 0.3 seconds
+    session.run("compressibility", "measure", *arguments, interrupt_timeout=30)
+
+
+@nox.session
+def analyses(session: nox.Session) -> None:
+    """Measure the digits where they are not measured yet, analyse every dataset, write report/."""
+    _install(session, "analyses")
+    _measure(session, "digits-vanilla")
+    session.run("python", "-m", "analyses", *session.posargs)
+
+
+@nox.session
+def measure(session: nox.Session) -> None:
+    """Measure an experiment: nox -s measure -- cifar10-vanilla --seeds 0-3."""
+    _install(session)
+    _measure(session, *(session.posargs or ["digits-vanilla"]))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the unit tests and the property tests."""
+    _install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def property_tests(session: nox.Session) -> None:
+    """Run the property tests with ten times the examples."""
+    _install(session, "test")
+    session.run("pytest", "property_tests", "--hypothesis-profile=thorough", *session.posargs)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Recompute a random sample of a stored dataset: nox -s verify -- cifar10-vanilla."""
+    _install(session)
+    session.run("compressibility", "verify", *(session.posargs or ["digits-vanilla"]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the evaluation engine against a plain loop and the floor, and the spectra."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.benchmarks.sweep", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package with mypy, strictly."""
+    _install(session, "types")
+    session.run("mypy", *session.posargs)

@@ -1,0 +1,200 @@
+"""Theorems about CP, Tucker-2 and tensor-train decompositions."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compressibility.tensors.decompositions import (
+    TT_CUTS,
+    canonical,
+    cp,
+    cp_kernel,
+    cp_starts,
+    tensor_train,
+    tucker2,
+)
+from compressibility.tensors.modes import CUTS, matrix_shape
+from compressibility.tensors.spectra import spectrum
+from property_tests.strategies import (
+    EPS,
+    SCALES,
+    DrawnComponents,
+    DrawnKernel,
+    SpectrumKind,
+    components,
+    kernels,
+    nonzero_kernels,
+    seeds,
+)
+
+iterative = settings(max_examples=max(1, settings.default.max_examples // 3))
+
+
+def tails(drawn: DrawnKernel, cuts: tuple, ranks: tuple[int, ...]) -> np.ndarray:
+    """√Σ_{i>r} s_i² / ‖K‖ of each cut."""
+    return np.array(
+        [spectrum(drawn.array, cut).relative_error(r) for cut, r in zip(cuts, ranks, strict=True)]
+    )
+
+
+def draw_ranks(data: st.DataObject, drawn: DrawnKernel, cuts: tuple) -> tuple[int, ...]:
+    sizes = [min(matrix_shape(drawn.array.shape, cut)) for cut in cuts]
+    return tuple(data.draw(st.integers(1, size)) for size in sizes)
+
+
+def relative_error(drawn: DrawnKernel, kernel: np.ndarray) -> float:
+    return float(np.linalg.norm(drawn.exact - kernel) / drawn.norm)
+
+
+@given(nonzero_kernels(), st.data())
+def test_the_tensor_train_error_lies_between_the_largest_tail_and_the_root_sum_of_squared_tails(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    ranks = draw_ranks(data, drawn, TT_CUTS)
+    train = tensor_train(drawn.array, ranks)
+    bounds = tails(drawn, TT_CUTS, ranks)
+    error = relative_error(drawn, train.kernel())
+    assert bounds.max() - 100 * EPS <= error <= np.linalg.norm(bounds) + 100 * EPS
+    assert abs(error - train.relative_error) <= 100 * EPS
+    assert all(found <= asked for found, asked in zip(train.ranks, ranks, strict=True))
+
+
+@given(nonzero_kernels())
+def test_the_tensor_train_of_full_ranks_is_the_kernel(drawn: DrawnKernel) -> None:
+    ranks = tuple(min(matrix_shape(drawn.array.shape, cut)) for cut in TT_CUTS)
+    assert relative_error(drawn, tensor_train(drawn.array, ranks).kernel()) <= 100 * EPS
+
+
+@given(nonzero_kernels(), st.data())
+def test_all_but_the_last_tensor_train_core_are_orthonormal(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    train = tensor_train(drawn.array, draw_ranks(data, drawn, TT_CUTS))
+    for core in train.cores[:3]:
+        matrix = core.reshape(-1, core.shape[2])
+        assert np.abs(matrix.T @ matrix - np.eye(core.shape[2])).max() <= 50 * EPS
+
+
+@iterative
+@given(nonzero_kernels(), st.data())
+def test_the_tucker_error_lies_between_the_largest_tail_and_the_root_sum_of_squared_tails(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    ranks = draw_ranks(data, drawn, CUTS[:2])
+    fit = tucker2(drawn.array, ranks)
+    bounds = tails(drawn, CUTS[:2], ranks)
+    error = relative_error(drawn, fit.kernel())
+    assert bounds.max() - 100 * EPS <= error <= np.linalg.norm(bounds) + 100 * EPS
+    assert abs(error - fit.relative_error) <= 100 * EPS
+    assert all(found <= asked for found, asked in zip(fit.ranks, ranks, strict=True))
+
+
+@iterative
+@given(nonzero_kernels(), st.data())
+def test_the_tucker_factors_are_orthonormal_and_the_core_is_the_projected_kernel(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    fit = tucker2(drawn.array, draw_ranks(data, drawn, CUTS[:2]))
+    for factor in (fit.out_factor, fit.in_factor):
+        assert np.abs(factor.T @ factor - np.eye(factor.shape[1])).max() <= 100 * EPS
+    projected = np.einsum("oihw,oa,ib->abhw", drawn.exact, fit.out_factor, fit.in_factor)
+    assert np.abs(fit.core - projected).max() <= 2 * drawn.tolerance
+
+
+@iterative
+@given(components(), seeds())
+def test_cp_recovers_a_kernel_of_known_rank_and_its_components(
+    drawn: DrawnComponents, seed: int
+) -> None:
+    kernel = cp_kernel(drawn.weights, drawn.factors)
+    starts = cp_starts(kernel, drawn.rank, np.random.default_rng(seed), n_starts=4, l2_reg=0)
+    best = starts.best
+    assert best.relative_error < 1e-6
+    assert best.converged
+    assert not best.diverged
+    weights, factors = canonical(drawn.weights, drawn.factors)
+    assert np.allclose(best.weights, weights, rtol=1e-4, atol=0)
+    for found, expected in zip(best.factors, factors, strict=True):
+        # Where entries tie for the largest magnitude the sign is arbitrary.
+        signs = np.sign(np.sum(found * expected, axis=0))
+        assert np.abs(found * signs - expected).max() < 1e-4
+
+
+@given(components(), seeds(), st.data())
+def test_a_sum_of_products_is_invariant_to_component_order_and_scale(
+    drawn: DrawnComponents, seed: int, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(drawn.rank)
+    scales = np.exp(rng.uniform(-5, 5, (4, drawn.rank))) * rng.choice([-1, 1], (4, drawn.rank))
+    factors = [
+        (factor * scale)[:, order] for factor, scale in zip(drawn.factors, scales, strict=True)
+    ]
+    weights = (drawn.weights / scales.prod(axis=0))[order]
+    kernel = cp_kernel(drawn.weights, drawn.factors)
+    norm = np.linalg.norm(kernel)
+    assert np.linalg.norm(cp_kernel(weights, factors) - kernel) <= 200 * EPS * norm
+
+    expected_weights, expected_factors = canonical(drawn.weights, drawn.factors)
+    found_weights, found_factors = canonical(weights, factors)
+    assert np.allclose(found_weights, expected_weights, rtol=200 * EPS, atol=0)
+    for found, expected in zip(found_factors, expected_factors, strict=True):
+        assert np.abs(found - expected).max() <= 50 * EPS
+
+
+@given(components())
+def test_the_canonical_form_is_of_the_same_kernel_and_its_own_canonical_form(
+    drawn: DrawnComponents,
+) -> None:
+    kernel = cp_kernel(drawn.weights, drawn.factors)
+    weights, factors = canonical(-drawn.weights, drawn.factors)
+    norm = np.linalg.norm(kernel)
+    assert np.linalg.norm(cp_kernel(weights, factors) + kernel) <= 100 * EPS * norm
+    assert (weights > 0).all()
+    assert (np.diff(weights) <= 0).all()
+    again_weights, again_factors = canonical(weights, factors)
+    assert np.allclose(again_weights, weights, rtol=20 * EPS, atol=0)
+    for again, factor in zip(again_factors, factors, strict=True):
+        assert np.abs(again - factor).max() <= 20 * EPS
+
+
+@iterative
+@given(nonzero_kernels(), st.integers(1, 4), seeds())
+def test_a_cp_fit_reports_its_true_error_and_is_never_better_than_a_tucker_fit_can_be(
+    drawn: DrawnKernel, rank: int, seed: int
+) -> None:
+    """A sum of R products has rank R at most across every cut."""
+    fit = cp(drawn.array, rank, np.random.default_rng(seed), max_sweeps=30)
+    error = relative_error(drawn, fit.kernel())
+    assert abs(error - fit.relative_error) <= 1e-10
+    assert abs(fit.largest_component - fit.weights[0] / drawn.norm) <= 1e-10
+    sizes = [min(matrix_shape(drawn.array.shape, cut)) for cut in CUTS]
+    bounds = tails(drawn, CUTS, tuple(min(rank, size) for size in sizes))
+    assert error >= bounds.max() - 1e-10
+
+
+@iterative
+@given(components(), st.sampled_from(SCALES), seeds())
+def test_cp_of_a_scaled_kernel_is_the_scaled_cp(
+    drawn: DrawnComponents, scale: float, seed: int
+) -> None:
+    kernel = cp_kernel(drawn.weights, drawn.factors)
+    power = 2.0 ** np.round(np.log2(scale))
+    one, other = (
+        cp(k, drawn.rank, np.random.default_rng(seed), max_sweeps=20)
+        for k in (kernel, power * kernel)
+    )
+    assert np.array_equal(power * one.weights, other.weights)
+    assert one.relative_error == other.relative_error
+    assert all(map(np.array_equal, one.factors, other.factors))
+
+
+@given(kernels(kinds=(SpectrumKind.ZERO,)).filter(lambda k: not k.array.any()), seeds())
+def test_the_zero_kernel_decomposes_into_zero_without_error(drawn: DrawnKernel, seed: int) -> None:
+    fit = cp(drawn.array, 2, np.random.default_rng(seed))
+    assert (fit.n_sweeps, fit.converged, fit.largest_component) == (0, True, 0)
+    for result in (fit, tucker2(drawn.array, (1, 1)), tensor_train(drawn.array, (1, 1, 1))):
+        assert result.relative_error == 0
+        assert not result.kernel().any()
+        assert result.kernel().shape == drawn.array.shape
+    assert not fit.diverged

@@ -1,0 +1,194 @@
+"""Layer datasets with known truth: every effect an analysis looks for is planted, or absent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from compressibility.store.schema import Flag
+from compressibility.store.template import blank
+from compressibility.tensors.modes import CUTS, same_as
+from compressibility.tensors.spectra import spectrum
+from compressibility.tensors.truncation import THRESHOLDS, compression_ratio, ranks_at
+
+LEVELS = tuple(t for t in THRESHOLDS if t > 0)
+NAMES = ("conv1", "conv2", "conv3", "conv4")
+SHAPES = ((16, 1, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3), (32, 32, 3, 3))
+
+
+@dataclass(frozen=True)
+class Layer:
+    layer: str
+    shape: tuple[int, int, int, int]
+    depth: int
+    groups: int = 1
+    macs: int = 1
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Log-odds lost at norm loss v are ``strength * v**2`` times the planted factors."""
+
+    strength: float = 12.0
+    cut: Mapping[str, float] = field(default_factory=dict)
+    """Factor of a cut's loss; 1 where not named."""
+    depth: float = 0.0
+    """Factor exp(-depth * relative depth), for truncations."""
+    perturbation: float = 1.0
+    """Factor of the random perturbation's loss."""
+    perturbation_depth: float = 0.0
+    structure: float = 0.0
+    """Weight of a low-rank part in the trained kernels; 0 leaves them as random as initial ones."""
+    flatness: float = 1.0
+    """Curvature along truncations over the layer's average."""
+    average_curvature: float = 0.02
+    noise: float = 0.1
+    """Spread of the factors between networks (of their logarithms)."""
+
+
+def kernels(shape, structure, rng):
+    """Initial, trained and shuffled kernels of one layer."""
+    fan_in = shape[1] * shape[2] * shape[3]
+    initial = rng.normal(size=shape) / np.sqrt(fan_in)
+    low = np.einsum("ra,rb,rc,rd->abcd", *(rng.normal(size=(8, n)) for n in shape)) / np.sqrt(
+        8 * fan_in
+    )
+    trained = initial + structure * low
+    return trained, initial, rng.permutation(trained.ravel()).reshape(shape)
+
+
+def make(
+    effects: Effects = Effects(),
+    rng: np.random.Generator | None = None,
+    *,
+    n_seeds: int = 8,
+    n_images: int = 599,
+    names=NAMES,
+    shapes=SHAPES,
+    title: str = "planted effects",
+) -> xr.Dataset:
+    """A whole dataset: real spectra of drawn kernels, answers and curvature as planted."""
+    rng = rng or np.random.default_rng(0)
+    layers = [Layer(n, s, d) for d, (n, s) in enumerate(zip(names, shapes, strict=True), 1)]
+    ds = blank(
+        layers,
+        thresholds=THRESHOLDS,
+        seeds=range(n_seeds),
+        norm_loss_levels=LEVELS,
+        n_directions=16,
+        n_eigenvalues=5,
+        attributes={
+            "title": title,
+            "source": "synthetic",
+            "history": "made by tests/synthetic_dataset.py",
+            "references": "none",
+            "schema_version": 1,
+            "package_version": "0.0.0",
+            "library_versions": '{"numpy": "0"}',
+            "commit": "0" * 40,
+            "images_checksum": "0" * 64,
+            "experiment": f'{{"name": "{title}", "architecture": "vanilla", "images": "none"}}',
+        },
+    )
+    ds["n_images"] = xr.Variable((), np.int64(n_images), ds["n_images"].attrs)
+    v = {name: ds[name].values for name in ds.data_vars}
+    for i, layer in enumerate(layers):
+        for j, cut in enumerate(CUTS):
+            v["same_as"][i, j] = same_as(layer.shape, cut)
+    for s in range(n_seeds):
+        for i, layer in enumerate(layers):
+            weights = kernels(layer.shape, effects.structure, rng)
+            for w, kernel in enumerate(weights):
+                v["kernel_norm"][w, i, s] = np.linalg.norm(kernel)
+            for j, cut in enumerate(CUTS):
+                label = v["same_as"][i, j]
+                if label != cut.label:
+                    flag = Flag.TRIVIAL_CUT if label == "trivial" else Flag.SAME_AS_OTHER_CUT
+                    v["truncation_flag"][i, j, s] = flag.value
+                    v["directional_curvature_flag"][i, j, :, s] = flag.value
+                    continue
+                for w, kernel in enumerate(weights):
+                    values = spectrum(kernel, cut).schmidt_values
+                    v["schmidt_value"][w, i, j, s, : values.size] = values
+                trained = spectrum(weights[0], cut)
+                ranks = ranks_at(trained, THRESHOLDS)
+                at = (i, j, slice(None), s)
+                v["rank"][at] = ranks
+                v["norm_loss"][at] = [
+                    0.0 if r == len(trained) else trained.norm_loss(r) for r in ranks
+                ]
+                v["relative_error"][at] = [trained.relative_error(r) for r in ranks]
+                v["correlation_loss"][at] = [trained.correlation_loss(r) for r in ranks]
+                v["compression_ratio"][at] = [
+                    compression_ratio(layer.shape, cut, int(r)) for r in ranks
+                ]
+                v["truncation_flag"][i, j, s] = Flag.MEASURED.value
+    for group in ("network", "controls", "hessian", "curvature"):
+        v[f"{group}_flag"][...] = 0
+    for group in ("network", "truncation", "controls", "hessian", "curvature"):
+        v[f"{group}_device"][...] = "none"
+        v[f"{group}_precision"][...] = "float32"
+        v[f"{group}_key"][...] = "0"
+    v["weights_hash"][...] = "0"
+    return answer(ds, effects, rng)
+
+
+def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dataset:
+    """Fill in, in place, answers and curvature drawn anew under these effects."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    n = int(ds["n_images"])
+    n_layers, n_cuts, _, n_seeds = v["norm_loss"].shape
+    base = 3.5 + 0.2 * rng.normal(size=n_seeds)
+
+    def counted(log_odds):
+        expected = n / (1 + np.exp(-log_odds))
+        return np.rint(expected).astype(np.int64)
+
+    correct = counted(base)
+    v["baseline_n_correct"][...] = correct
+    v["baseline_accuracy"][...] = correct / n
+    v["baseline_loss"][...] = 0.1
+    start = np.log((correct + 0.5) / (n - correct + 0.5))
+    depth = ds["relative_depth"].values
+    factor = np.array([effects.cut.get(c.label, 1.0) for c in CUTS])
+    spread = np.exp(effects.noise * rng.normal(size=(n_layers, n_cuts, 1, n_seeds)))
+    fall = np.exp(-effects.depth * depth)[:, None, None, None] * factor[None, :, None, None]
+    lost = effects.strength * fall * spread * v["norm_loss"] ** 2
+    jitter = 0.02 * rng.normal(size=lost.shape) * (lost > 0)
+    measured = np.isfinite(lost)
+    counts = counted(np.maximum(start - np.nan_to_num(lost) + jitter * measured, -2.2))
+    v["n_correct"][...] = np.where(measured, counts, -1)
+    v["accuracy"][...] = np.where(measured, counts / n, np.nan)
+    v["n_lost"][...] = np.where(measured, np.maximum(correct - counts, 0), -1)
+    v["n_gained"][...] = np.where(measured, np.maximum(counts - correct, 0), -1)
+    v["loss"][...] = 0.1 + 0.5 * lost
+    spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
+    fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
+    levels = ds["norm_loss_level"].values[None, :, None]
+    lost = effects.strength * effects.perturbation * fall * spread * levels**2
+    counts = counted(np.maximum(start - lost, -2.2))
+    v["perturbed_n_correct"][...] = counts
+    v["perturbed_loss"][...] = 0.1 + 0.5 * lost
+    size = (n_layers, n_seeds)
+    average = effects.average_curvature * np.exp(effects.noise * rng.normal(size=size))
+    parameters = ds["parameters"].values
+    v["hessian_layer_trace"][...] = average * parameters[:, None]
+    v["hessian_layer_trace_standard_error"][...] = 0.05 * average * parameters[:, None]
+    v["hessian_layer_eigenvalue"][...] = 40 * average
+    v["random_directional_curvature"][...] = average[:, None] * (
+        1 + 0.2 * rng.normal(size=(n_layers, v["random_directional_curvature"].shape[1], n_seeds))
+    )
+    spread = np.exp(effects.noise * rng.normal(size=v["norm_loss"].shape))
+    along = effects.flatness * average[:, None, None, :] * spread
+    directed = measured & (v["norm_loss"] > 0)
+    v["directional_curvature"][...] = np.where(directed, along, np.nan)
+    flags = v["directional_curvature_flag"]
+    flags[directed] = Flag.MEASURED.value
+    flags[measured & ~directed] = Flag.NO_DIRECTION.value
+    top = np.sort(v["hessian_layer_eigenvalue"], axis=0)[::-1]
+    v["hessian_eigenvalue"][...] = top[:1] * np.linspace(1.2, 0.5, 5)[:, None]
+    v["hessian_eigenvalue_residual"][...] = 1e-4
+    v["hessian_trace"][...] = v["hessian_layer_trace"].sum(axis=0)
+    v["hessian_trace_standard_error"][...] = 0.02 * v["hessian_trace"]
+    return ds

@@ -1,0 +1,213 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import netCDF4
+import pytest
+import xarray as xr
+from safetensors.torch import load_file, save_file
+
+from compressibility import cli, tasks
+from compressibility.experiments import EXPERIMENTS
+from compressibility.networks import checkpoints
+from compressibility.networks.training import rounded_to_float16
+from compressibility.store import netcdf
+from compressibility.store.cache import Cache, default
+from compressibility.tasks import Place
+
+DIGITS = EXPERIMENTS["digits-vanilla"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Cache:
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
+    return Cache(tmp_path)
+
+
+@pytest.fixture
+def call(cache, monkeypatch, capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compressibility", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return run
+
+
+def _place(cache: Cache) -> Place:
+    return Place(cache, cache.images, "cpu")
+
+
+@pytest.fixture
+def blank_dataset(cache) -> Path:
+    """A dataset of the digits with nothing measured."""
+    path = cache.dataset("digits-vanilla")
+    netcdf.save(tasks.template(DIGITS, (0, 1), _place(cache)), path)
+    return path
+
+
+def _assert_taught(answer: tuple[int, str, str], *words: str) -> None:
+    status, out, err = answer
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert status == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert lines[-1].startswith("compressibility: ")
+    for word in words:
+        assert word in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("measure", "digit-vanilla"), ("'digit-vanilla'", "did you mean digits-vanilla")),
+        (("measure", "digits-vanilla", "--device", "tpu"), ("'tpu'", "auto, cpu")),
+        (("measure", "digits-vanilla", "--device", "cuda:99"), ("'cuda:99'", "auto, cpu")),
+        (("measure", "digits-vanilla", "--seeds", "7-9"), ("no seed 8", "0-7")),
+        (("measure", "digits-vanilla", "--seeds", "all"), ("'all'", "0-7")),
+        (("measure", "digits-vanilla", "--seeds", ""), ("''", "0-7")),
+        (("measure", "digits-vanilla", "--layers", ""), ("no layer ''", "stage")),
+        (("measure", "digits-vanilla", "--out", "README.md"), ("README.md", ".nc")),
+        (("measure", "digits-vanilla", "--layers", "stage9.conv"), ("'stage9.conv'", "stage")),
+        (("inspect", "nowhere.nc"), ("nowhere.nc", "No such file")),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_to_do(call, arguments, words) -> None:
+    _assert_taught(call(*arguments), *words)
+
+
+def test_a_cut_without_its_layer_is_not_passed_over(call, blank_dataset) -> None:
+    _assert_taught(call("inspect", str(blank_dataset), "--mode", "KW"), "--mode KW", "--layer")
+
+
+def test_an_unknown_layer_or_cut_of_a_dataset_is_named(call, blank_dataset) -> None:
+    file = str(blank_dataset)
+    _assert_taught(call("inspect", file, "--layer", "conv1"), "'conv1'", "did you mean")
+    _assert_taught(
+        call("inspect", file, "--layer", "stage1.conv", "--mode", "OUT;IN"), "'OUT;IN'", "OUT,KW"
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "text", "newer"])
+def test_a_damaged_dataset_is_refused_and_left_alone(call, blank_dataset, damage) -> None:
+    match damage:
+        case "truncated":
+            blank_dataset.write_bytes(blank_dataset.read_bytes()[:5000])
+        case "foreign":
+            blank_dataset.unlink()
+            with netCDF4.Dataset(blank_dataset, "w") as file:
+                file.createDimension("time", 3)
+                file.createVariable("temperature", "f8", ("time",))
+        case "text":
+            blank_dataset.write_text("not netCDF")
+        case "newer":
+            dataset = xr.load_dataset(blank_dataset, engine="netcdf4")
+            dataset.assign_attrs(schema_version=99).to_netcdf(blank_dataset, engine="netcdf4")
+    before = blank_dataset.read_bytes()
+    for command in (("inspect", str(blank_dataset)), ("measure", "digits-vanilla")):
+        _assert_taught(call(*command), str(blank_dataset))
+    assert blank_dataset.read_bytes() == before
+
+
+def test_an_unwritable_place_is_refused_before_anything_is_measured(call, tmp_path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    answer = call("measure", "digits-vanilla", "--out", str(blocked / "layers" / "x.nc"))
+    _assert_taught(answer, str(blocked))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_network_with_a_nan_is_refused(call, cache) -> None:
+    place = _place(cache)
+    images = tasks.load_images(DIGITS, place.images)
+    network, _ = tasks.initial(DIGITS, 0, images)
+    path = cache.checkpoint(DIGITS.name, 0)
+    training = tasks.training_json(DIGITS, 0, images.checksum)
+    checkpoints.save(rounded_to_float16(network), path, training)
+    tensors = load_file(path)
+    tensors["stage2.conv.weight"][0, 0, 0, 0] = float("nan")
+    save_file(tensors, path, metadata={"training": training})
+    _assert_taught(
+        call("measure", "digits-vanilla", "--seeds", "0", "--workers", "1"),
+        str(path),
+        "stage2.conv.weight",
+        "NaN",
+    )
+    assert not cache.dataset(DIGITS.name).exists()
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from compressibility import cli
+sys.argv = ["compressibility", "measure", "digits-vanilla", "--seeds", "0", "--workers", "1"]
+cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits file sizes as Linux does")
+def test_a_disk_full_half_way_ends_in_one_line_and_leaves_nothing_half_written(cache) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL_DISK], capture_output=True, text=True, check=False
+    )
+    _assert_taught((ended.returncode, ended.stdout, ended.stderr), "File too large")
+    left = [path for path in cache.root.rglob("*") if path.is_file() and path.stat().st_size]
+    assert [path for path in left if not path.name.endswith(".lock")] == []
+
+
+INTERRUPTED = """
+import sys
+from compressibility import cli
+if __name__ == "__main__":
+    sys.argv = ["compressibility", "measure", "digits-vanilla", "--workers", "2"]
+    cli.main()
+"""
+
+
+def test_ctrl_c_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    end = time.monotonic() + 120
+    while not list(cache.root.glob("checkpoints/*/*")) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED
+    assert "Traceback" not in told
+    assert "leaked" not in told
+    assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
+    assert list(cache.root.glob("checkpoints/*/*.safetensors"))
+
+
+def test_inspect_says_what_is_missing(call, blank_dataset) -> None:
+    status, out, _ = call("inspect", str(blank_dataset))
+    assert status == 0
+    assert "not measured" in out
+    assert DIGITS.title in out
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("measure", "--help"), ("inspect", "--help")])
+def test_help_is_there(call, arguments) -> None:
+    status, out, _ = call(*arguments)
+    assert status == 0
+    assert "Usage" in out
+
+
+def test_the_cache_is_the_checkouts_unless_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("COMPRESSIBILITY_CACHE", raising=False)
+    assert default().root == Path(__file__).parents[1] / "datasets_cache"
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
+    assert default().root == tmp_path

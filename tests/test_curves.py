@@ -1,0 +1,137 @@
+"""Oracles: curves whose means and crossings are known by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analyses.curves import (
+    Curve,
+    NotMeasuredError,
+    Sweep,
+    common_support,
+    crossing,
+    later,
+    mean_difference,
+    mean_over,
+    sample,
+)
+from tests.synthetic_dataset import make
+
+
+def curve(x, y):
+    return Curve.of(np.array(x, float), np.array(y, float))
+
+
+def test_a_curve_is_sorted_distinct_and_without_gaps():
+    found = curve([0.3, 0, 0.3, 0.1, np.nan], [3, 0, 3, np.nan, 9])
+    np.testing.assert_array_equal(found.x, [0, 0.3])
+    np.testing.assert_array_equal(found.at(np.array([0.1, 0.3, 0.4])), [1, 3, np.nan])
+
+
+def test_the_mean_is_the_area_over_the_width():
+    assert mean_over(np.array([0, 1, 3.0]), np.array([0, 2, 2.0])) == pytest.approx(5 / 3)
+    assert mean_over(np.array([0.4]), np.array([7.0])) == 7
+    assert math.isnan(mean_over(np.array([]), np.array([])))
+
+
+def test_a_constant_difference_is_found_whatever_the_grids():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = (np.sort(np.append(rng.uniform(0, 1, n), [0.0, 0.3])) for n in (12, 5))
+        assert mean_difference(curve(a, 3 * a + 0.5), curve(b, 3 * b)) == pytest.approx(0.5)
+
+
+def test_a_bent_curve_on_a_coarse_grid_is_no_difference():
+    fine, coarse = np.linspace(0, 0.9, 91), np.array([0, 0.12, 0.41])
+    difference = mean_difference(curve(fine, -(fine**4)), curve(coarse, -(coarse**4)))
+    assert abs(difference) < 1e-4
+
+
+def test_the_difference_is_antisymmetric():
+    rng = np.random.default_rng(0)
+    a, b = (np.sort(rng.uniform(0, 0.6, n)) for n in (9, 4))
+    first, second = curve(a, rng.normal(size=9)), curve(b, rng.normal(size=4))
+    assert mean_difference(first, second) == pytest.approx(-mean_difference(second, first))
+
+
+def test_only_the_common_support_counts():
+    long, short = curve([0, 0.2, 0.5], [0, 0, -100]), curve([0, 0.1, 0.2], [1, 1, 1])
+    assert mean_difference(long, short) == pytest.approx(-1)
+    assert common_support([long, short], 0, 1) == (0, 0.2)
+    assert common_support([long, curve([0.6, 0.7], [0, 0])], 0, 1) is None
+    assert common_support([curve([], [])], 0, 1) is None
+
+
+def test_without_a_truncation_in_common_there_is_no_difference_to_speak_of():
+    other = curve([0, 0.1, 0.3], [0, -1, -2])
+    assert math.isnan(mean_difference(curve([0, 0.8], [0, -3]), other))
+    assert math.isnan(mean_difference(curve([0], [0]), other))
+    assert mean_difference(curve([0, 0.2], [0, -3]), other) == pytest.approx(-0.75)
+    assert math.isnan(mean_difference(curve([], []), other))
+
+
+def test_the_first_crossing_is_interpolated_and_bracketed():
+    found = crossing(curve([0, 0.1, 0.3, 0.5], [0, -0.02, -0.08, 0]), 0.05)
+    assert found.value == pytest.approx(0.2)
+    assert (found.last_good, found.first_bad) == (0.1, 0.3)
+    assert not found.censored
+
+
+def test_a_curve_that_ends_before_it_crosses_is_censored():
+    found = crossing(curve([0, 0.4], [0, -0.03]), 0.05)
+    assert found.censored
+    assert found.value == 0.4
+
+
+def test_an_order_is_claimed_only_where_it_is_sure():
+    early = crossing(curve([0, 0.1, 0.2], [0, 0, -1]), 0.05)
+    late = crossing(curve([0, 0.3, 0.4], [0, 0, -1]), 0.05)
+    overlapping = crossing(curve([0, 0.15, 0.35], [0, 0, -1]), 0.05)
+    censored_late = crossing(curve([0, 0.25], [0, 0]), 0.05)
+    censored_early = crossing(curve([0, 0.05], [0, 0]), 0.05)
+    assert later(late, early) == 1
+    assert later(early, late) == -1
+    assert later(early, overlapping) == 0
+    assert later(overlapping, early) == 0
+    assert later(censored_late, early) == 1
+    assert later(censored_early, early) == 0
+    assert later(censored_early, censored_late) == 0
+    assert math.isnan(later(early, crossing(curve([], []), 0.05)))
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return Sweep(make(n_seeds=4))
+
+
+def test_networks_are_compared_over_the_same_layers(sweep):
+    table = np.arange(16.0).reshape(4, 4)
+    table[:, 1] = np.nan
+    table[2, 3] = np.nan
+    found = sample(sweep, table)
+    assert found.seeds == (0, 1, 3)
+    assert found.layers == ("conv1", "conv3", "conv4")
+    np.testing.assert_allclose(found.values, table[[0, 1, 3]][:, [0, 2, 3]].mean(axis=1))
+    assert "seed 2" in found.left_out[0]
+
+
+def test_a_layer_that_few_networks_have_is_left_out_instead(sweep):
+    table = np.ones((4, 4))
+    table[1:, 3] = np.nan
+    found = sample(sweep, table)
+    assert found.seeds == (0, 1, 2, 3)
+    assert found.layers == ("conv1", "conv2", "conv3")
+    assert "conv4" in found.left_out[0]
+
+
+def test_an_empty_table_says_so(sweep):
+    with pytest.raises(NotMeasuredError, match="no network"):
+        sample(sweep, np.full((4, 4), np.nan))
+
+
+def test_missing_counts_are_not_answers(sweep):
+    n_correct = sweep.dataset["n_correct"].values
+    assert (n_correct[0, 1] == -1).all()  # cut IN of the one-channel layer is trivial
+    assert np.isnan(sweep.logit_change[0, 1]).all()
+    assert np.isfinite(sweep.logit_change[1]).all()

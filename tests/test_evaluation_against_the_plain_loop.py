@@ -1,0 +1,389 @@
+"""Every variant that the engine evaluates is also evaluated by replacing weights and running all.
+
+The plain loop knows nothing of tracing, folding, shared convolutions, batches or stacking.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressibility.networks import fusion
+from compressibility.networks.evaluation import (
+    Baseline,
+    Evaluation,
+    Evaluator,
+    Kernels,
+    Truncations,
+    plain_evaluation,
+)
+from compressibility.networks.fusion import FusedConvolution
+from compressibility.networks.kernels import kernel_array
+from compressibility.tensors.modes import CUTS, Cut
+from compressibility.tensors.truncation import decompose
+
+
+class Residual(nn.Module):
+    """Two convolutions, grouped or strided, around which the input passes, as in a ResNet."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(out_channels)
+        self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, groups=groups)
+        self.second_norm = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.relu(self.first_norm(self.first(images)))
+        values = self.second_norm(self.second(values))
+        values += self.shortcut(images)
+        return self.relu(values)
+
+
+def vanilla() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1, bias=False),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 10, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(10, 6),
+    )
+
+
+def residual() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        Residual(8, 8, 1, 1),
+        Residual(8, 12, 2, 2),
+        Residual(12, 12, 1, 3),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 6),
+    )
+
+
+def unusual_convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 6, (3, 5), padding="same", bias=True),
+        nn.Conv2d(6, 8, 3, stride=(2, 1), padding=(2, 1), dilation=(1, 2), padding_mode="reflect"),
+        nn.Hardswish(),
+        nn.Conv2d(8, 7, (2, 3), stride=(1, 2), dilation=(2, 1)),
+        nn.BatchNorm2d(7, affine=False),
+        nn.Conv2d(7, 5, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(5, 6),
+    )
+
+
+class UsedTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 5, 3, padding=1)
+        self.twice = nn.Conv2d(5, 5, 3, padding=1)
+        self.head = nn.Linear(5, 6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.twice(torch.relu(self.twice(self.stem(images))))
+        return self.head(values.mean(dim=(2, 3)))
+
+
+class BranchesOnValues(UsedTwice):
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.stem(images)
+        if values.abs().sum() > 0:
+            values = torch.relu(values)
+        return self.head(self.twice(values).mean(dim=(2, 3)))
+
+
+class WritesIntoItsShortcut(UsedTwice):
+    """The in-place ReLU changes ``values``, which is used again: out of place it would not."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        values = self.stem(images)
+        rectified = torch.nn.functional.relu(values, inplace=True)
+        return self.head((self.twice(rectified) + values).mean(dim=(2, 3)))
+
+
+class ReadsItsBatchSize(UsedTwice):
+    def forward(self, images: Tensor) -> Tensor:
+        n = images.size(0)
+        values = self.twice(torch.relu(self.stem(images)))
+        return self.head(values.reshape(n, 5, -1).mean(dim=2))
+
+
+NETWORKS = {
+    "vanilla": vanilla,
+    "residual": residual,
+    "unusual convolutions": unusual_convolutions,
+    "used twice": UsedTwice,
+    "branches on values": BranchesOnValues,
+    "writes into its shortcut": WritesIntoItsShortcut,
+    "reads its batch size": ReadsItsBatchSize,
+}
+RESUMED = ("vanilla", "residual", "unusual convolutions", "reads its batch size")
+N_IMAGES = 23
+
+
+def network_of(name: str) -> nn.Module:
+    generator = torch.Generator().manual_seed(7)
+    network = NETWORKS[name]()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.4, generator=generator)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.normal_(0, 0.5, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+    return network
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.randn(N_IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def labels() -> Tensor:
+    return torch.randint(0, 6, (N_IMAGES,), generator=torch.Generator().manual_seed(2))
+
+
+def layers_of(network: nn.Module) -> list[str]:
+    return [path for path, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def assert_same(found: Evaluation, plain: Evaluation, where: str) -> None:
+    assert found.loss == pytest.approx(plain.loss, rel=1e-5), where
+    counts = (found.n_correct, found.n_lost, found.n_gained)
+    assert counts == (plain.n_correct, plain.n_lost, plain.n_gained), where
+
+
+@pytest.mark.parametrize("batch_size", [5, 100], ids=["in batches", "variants stacked"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_cut_and_rank_as_in_the_plain_loop(
+    name: str, batch_size: int, images: Tensor, labels: Tensor
+) -> None:
+    network = network_of(name)
+    evaluator = Evaluator(network, images, labels, batch_size=batch_size)
+    for layer in layers_of(network):
+        kernel = kernel_array(network, layer)
+        asked = []
+        for cut in CUTS:
+            decomposition = decompose(kernel, cut)
+            n = len(decomposition.schmidt_values)
+            asked.append(Truncations(decomposition, sorted({1, n // 3 + 1, n // 2 + 1, n})))
+        for truncations, found in zip(asked, evaluator.variants(layer, asked), strict=True):
+            for rank, evaluation in zip(truncations.ranks, found, strict=True):
+                truncated = truncations.decomposition.truncated(rank)
+                plain = plain_evaluation(
+                    network, images, labels, {layer: truncated}, baseline=evaluator.baseline
+                )
+                where = f"{layer} cut {truncations.decomposition.cut.label} rank {rank}"
+                assert_same(evaluation, plain, where)
+    assert bool(evaluator.notes) == (name not in RESUMED)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_replacement_kernels_as_in_the_plain_loop(
+    name: str, images: Tensor, labels: Tensor
+) -> None:
+    network = network_of(name)
+    evaluator = Evaluator(network, images, labels, batch_size=7)
+    rng = np.random.default_rng(3)
+    for layer in layers_of(network):
+        own = kernel_array(network, layer)
+        kernels = [own + rng.normal(size=own.shape), own, 0 * own, rng.normal(size=own.shape)]
+        for kernel, found in zip(kernels, evaluator.kernels(layer, kernels), strict=True):
+            plain = plain_evaluation(network, images, labels, {layer: kernel})
+            assert_same(found, plain, layer)
+
+
+def test_layers_in_any_order_and_mixed_groups_give_the_same(images: Tensor, labels: Tensor) -> None:
+    network = network_of("residual")
+    layers = layers_of(network)
+    rng = np.random.default_rng(5)
+    kernels = {path: rng.normal(size=kernel_array(network, path).shape) for path in layers}
+    evaluator = Evaluator(network, images, labels, batch_size=6)
+    uncached = Evaluator(network, images, labels, batch_size=6, memory=0)
+    order = [layers[i] for i in rng.permutation(len(layers))]
+    for layer in order + layers:
+        decomposition = decompose(kernel_array(network, layer), Cut.parse("OUT"))
+        asked = [Kernels([]), Truncations(decomposition, [1, 2, 1]), Kernels([kernels[layer]])]
+        empty, truncated, (replaced,) = evaluator.variants(layer, asked)
+        plain = plain_evaluation(network, images, labels, {layer: kernels[layer]})
+        assert empty == []
+        assert truncated[0] == truncated[2]
+        assert_same(truncated[1], evaluator.truncations(layer, decomposition, [2])[0], layer)
+        assert_same(replaced, plain, layer)
+        assert_same(uncached.kernels(layer, [kernels[layer]])[0], plain, layer)
+
+
+def test_without_fused_operators_the_same(
+    images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = network_of("residual")
+    fused = Evaluator(network, images, labels)
+    monkeypatch.setattr(fusion, "available", lambda dtype: False)
+    separate = Evaluator(network, images, labels)
+    for layer in layers_of(network):
+        kernel = 0.7 * kernel_array(network, layer)
+        (one,), (other,) = (each.kernels(layer, [kernel]) for each in (fused, separate))
+        assert_same(one, other, layer)
+
+
+def test_the_baseline_is_the_model_itself(images: Tensor, labels: Tensor) -> None:
+    network = network_of("residual")
+    baseline = Evaluator(network, images, labels, batch_size=4).baseline
+    with torch.no_grad():
+        logits = network.eval()(images)
+    np.testing.assert_array_equal(baseline.predictions, logits.argmax(1).numpy())
+    assert baseline.n_correct == int((logits.argmax(1) == labels).sum())
+    assert baseline.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)))
+    assert baseline.precision == "float32"
+
+
+def test_lost_and_gained_account_for_the_change_in_correct_answers(
+    images: Tensor, labels: Tensor
+) -> None:
+    network = network_of("vanilla")
+    evaluator = Evaluator(network, images, labels)
+    zero = 0 * kernel_array(network, "3")
+    (found,) = evaluator.kernels("3", [zero])
+    assert found.n_lost > 0
+    assert found.n_correct == evaluator.baseline.n_correct - found.n_lost + found.n_gained
+
+
+@pytest.mark.parametrize("name", ["vanilla", "used twice"])
+def test_the_measured_model_is_left_as_it_was(name: str, images: Tensor, labels: Tensor) -> None:
+    network = network_of(name).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    evaluator = Evaluator(network, images, labels)
+    layer = layers_of(network)[1]
+    evaluator.kernels(layer, [0 * kernel_array(network, layer)])
+    plain_evaluation(network, images, labels, {layer: 0 * kernel_array(network, layer)})
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_float32_is_float32_meanwhile_and_the_settings_are_left_as_they_were(
+    images: Tensor, labels: Tensor
+) -> None:
+    settings: Any = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
+    seen: list[str] = []
+    network = network_of("vanilla")
+    network.register_forward_pre_hook(lambda *_: seen.append(settings.fp32_precision))
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        Evaluator(network, images, labels).baseline  # noqa: B018
+        after = settings.fp32_precision
+    finally:
+        settings.fp32_precision = before
+    assert set(seen) == {"ieee"}
+    assert after == "bf16"
+
+
+def test_what_is_in_front_of_the_layer_runs_once(images: Tensor, labels: Tensor) -> None:
+    network = network_of("residual")
+    evaluator = Evaluator(network, images, labels, batch_size=N_IMAGES)
+    evaluator.baseline  # noqa: B018
+    decomposition = decompose(kernel_array(network, "5.first"), Cut.parse("OUT"))
+    calls: list[object] = []
+
+    def counting(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def counted(*args: Any, **kwargs: Any) -> Tensor:
+            calls.append(function)
+            return function(*args, **kwargs)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "conv2d", counting(nn.functional.conv2d))
+        patch.setattr(FusedConvolution, "forward", counting(FusedConvolution.forward))
+        evaluator.truncations("5.first", decomposition, [1, 2, 3, 4, 5])
+    in_front, shared, mixings, behind = 6, 1, 5, 5
+    assert len(calls) == in_front + shared + mixings + behind
+
+
+class TestRefusals:
+    def test_a_rank_out_of_range(self, images: Tensor, labels: Tensor) -> None:
+        network = network_of("vanilla")
+        decomposition = decompose(kernel_array(network, "3"), Cut.parse("OUT"))
+        evaluator = Evaluator(network, images, labels)
+        with pytest.raises(ValueError, match="rank 13 is not one of the 12 Schmidt values"):
+            evaluator.truncations("3", decomposition, [13])
+
+    def test_a_decomposition_of_another_shape(self, images: Tensor, labels: Tensor) -> None:
+        network = network_of("vanilla")
+        decomposition = decompose(kernel_array(network, "3"), Cut.parse("OUT"))
+        with pytest.raises(ValueError, match=r"is of a \(12, 8, 3, 3\) kernel"):
+            Evaluator(network, images, labels).truncations("7", decomposition, [1])
+
+    def test_a_kernel_with_nan(self, images: Tensor, labels: Tensor) -> None:
+        network = network_of("vanilla")
+        kernel = kernel_array(network, "3")
+        kernel[1, 2, 0, 1] = np.nan
+        with pytest.raises(ValueError, match=r"1 NaN or infinite .* \(1, 2, 0, 1\)"):
+            Evaluator(network, images, labels).kernels("3", [kernel])
+
+    def test_a_kernel_of_another_shape(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="has shape"):
+            Evaluator(network_of("vanilla"), images, labels).kernels("3", [np.zeros((2, 2, 3, 3))])
+
+    def test_an_unknown_layer(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="unknown layer"):
+            Evaluator(network_of("vanilla"), images, labels).kernels("conv9", [])
+
+    def test_labels_that_do_not_belong_to_the_images(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="23 images with 22 labels"):
+            Evaluator(network_of("vanilla"), images, labels[1:])
+
+    def test_a_network_whose_answers_depend_on_the_batch(
+        self, images: Tensor, labels: Tensor
+    ) -> None:
+        network = nn.Sequential(
+            nn.Conv2d(3, 6, 8), nn.BatchNorm2d(6, track_running_stats=False), nn.Flatten()
+        )
+        with pytest.raises(ValueError, match="change with the other images of its batch"):
+            Evaluator(network, images, labels)
+
+    def test_a_network_that_returns_no_logits(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="must return logits"):
+            Evaluator(nn.Conv2d(3, 6, 3), images, labels)
+
+
+def test_one_image_is_enough(images: Tensor, labels: Tensor) -> None:
+    network = network_of("vanilla")
+    kernel = 0 * kernel_array(network, "3")
+    (found,) = Evaluator(network, images[:1], labels[:1]).kernels("3", [kernel])
+    assert_same(found, plain_evaluation(network, images[:1], labels[:1], {"3": kernel}), "3")
+
+
+def test_a_baseline_that_is_known_is_not_computed_again(images: Tensor, labels: Tensor) -> None:
+    wrong = Baseline(0, 0.0, np.full(N_IMAGES, -1), "float32")
+    network = network_of("vanilla")
+    kernel = kernel_array(network, "3")
+    plain = plain_evaluation(network, images, labels, {"3": kernel}, baseline=wrong)
+    assert plain.n_gained == plain.n_correct > 0

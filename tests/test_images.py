@@ -1,0 +1,85 @@
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from compressibility.networks.images import ImagesError, digits, load
+
+
+def test_the_digits_parts_are_the_whole_of_scikit_learns_digits() -> None:
+    images = digits()
+    pixels = torch.cat([images.train.images, images.held_out.images, images.test.images])
+    ours = sorted(pixels.flatten(1).tolist())
+    assert ours == sorted(load_digits().data.astype(int).tolist())
+    assert (len(images.train), len(images.held_out), len(images.test)) == (998, 200, 599)
+
+
+def test_digits_keep_their_labels() -> None:
+    images = digits()
+    label = {
+        tuple(row): target
+        for row, target in zip(
+            load_digits().data.astype(int).tolist(), load_digits().target, strict=True
+        )
+    }
+    for part in (images.train, images.held_out, images.test):
+        rows = part.images.flatten(1).tolist()
+        assert [label[tuple(row)] for row in rows] == part.labels.tolist()
+
+
+def test_normalised_training_images_have_zero_mean_and_unit_deviation() -> None:
+    images = digits()
+    values = images.normalised(images.train.images).double()
+    assert abs(float(values.mean())) < 1e-6
+    assert abs(float(values.std(correction=0)) - 1) < 1e-6
+
+
+def test_the_checksum_sees_one_changed_label() -> None:
+    one, other = digits(), digits()
+    other.test.labels[5] = (other.test.labels[5] + 1) % 10
+    assert one.checksum == digits().checksum != other.checksum
+
+
+def _write_classes(folder, counts: dict[str, int]) -> None:
+    generator = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+
+
+def test_a_folder_of_class_sub_folders_is_an_image_set(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 20, "dog": 16})
+    images = load(str(tmp_path), tmp_path)
+    assert images.classes == ("cat", "dog")
+    assert len(images.train) + len(images.held_out) + len(images.test) == 36
+    assert images.test.images.shape == (6, 3, 32, 32)
+    assert set(images.test.labels.tolist()) == {0, 1}
+
+
+def test_a_folder_without_class_sub_folders_is_refused(tmp_path) -> None:
+    with pytest.raises(ImagesError, match="class sub-folders"):
+        load(str(tmp_path), tmp_path)
+
+
+def test_an_unknown_image_set_names_the_known_ones(tmp_path) -> None:
+    with pytest.raises(ImagesError, match=r"unknown image set 'cifar11': .* digits, cifar10"):
+        load("cifar11", tmp_path)
+
+
+def test_without_a_network_cifar_says_which_file_to_put_where(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(ImagesError) as caught:
+        load("cifar10", tmp_path)
+    message = str(caught.value)
+    assert "cifar-10-python.tar.gz" in message
+    assert str(tmp_path) in message
+    assert "\n" not in message

@@ -1,0 +1,326 @@
+"""Oracles: the schema of the page and of findings.json, two runs against each other, bad input."""
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from analyses import first_experiments, report
+from analyses.__main__ import CHECKOUT, main
+from analyses.figures import Plot, svg
+from analyses.report import chapter, findings_json, page
+from compressibility.store.netcdf import save
+from tests.synthetic_dataset import Effects, make
+
+RESNET = (
+    "conv1",
+    "layer1.0.conv1",
+    "layer3.0.conv2",
+    "layer3.1.conv2",
+    "layer3.2.conv3",
+    "layer4.2.conv2",
+)
+RESNET_SHAPES = (
+    (8, 3, 3, 3),
+    (8, 8, 1, 1),
+    (12, 12, 3, 3),
+    (12, 12, 3, 3),
+    (16, 12, 1, 1),
+    (12, 12, 3, 3),
+)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    effects = Effects(structure=1.0, cut={"OUT": 0.6}, depth=1.0, perturbation=2.0, flatness=0.3)
+    return make(effects, np.random.default_rng(2), title="planted <effects> & such")
+
+
+@pytest.fixture(scope="module")
+def cache(dataset, tmp_path_factory):
+    root = tmp_path_factory.mktemp("cache")
+    save(dataset, root / "layers" / "digits-vanilla.nc")
+    return root
+
+
+@pytest.fixture
+def here(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def chapters(dataset):
+    return [chapter("digits-vanilla", dataset)]
+
+
+class Tags(HTMLParser):
+    """Collects what a page refers to and what it defines, and checks that its tags are closed."""
+
+    VOID = frozenset({"meta", "br", "rect", "path", "use", "link", "input", "img", "hr"})
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.ids, self.references, self.open, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.references.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_everything_is_written_and_told(here, capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert "supported" in out
+    assert "Report: report/index.html" in out
+    assert (here / "report" / "index.html").stat().st_size > 100_000
+    figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
+    assert "digits-vanilla-cuts-norm-loss.svg" in figures
+    assert len(figures) == 11
+    assert not list((here / "report").rglob(".*"))
+
+
+def test_drawing_again_gives_the_same_bytes(dataset, chapters):
+    again = chapter("digits-vanilla", dataset)
+    assert page([again]) == page(chapters)
+    for first, second in zip(chapters[0].sections, again.sections, strict=True):
+        assert [d.file for d in first.drawings] == [d.file for d in second.drawings]
+
+
+def test_the_page_needs_nothing_outside_itself(chapters):
+    tags = Tags(page(chapters))
+    assert tags.open == []
+    assert len(tags.ids) == len(set(tags.ids))
+    for reference in tags.references:
+        assert reference == "https://arxiv.org/abs/2403.14379" or reference[1:] in tags.ids
+    assert not {"script", "link", "img", "iframe"} & set(tags.tags)
+    text = page(chapters)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(tags.ids)
+    assert "@import" not in text
+
+
+def test_text_of_the_dataset_is_escaped(chapters):
+    assert "planted &lt;effects&gt; &amp; such" in page(chapters)
+    assert "<effects>" not in page(chapters)
+
+
+def test_every_question_says_what_how_sure_from_how_many_and_what_not(chapters):
+    text = page(chapters)
+    for answer in chapters[0].answers:
+        start = text.index(f'id="digits-vanilla-{answer.key}"')
+        article = text[start : text.index("</article>", start)]
+        for part in ("What was found", "How sure", "From how many", "could not have been seen"):
+            assert part in article
+        assert answer.verdict.value in article
+        assert "8 independently trained networks" in article
+        assert len(answer.unseen) > 0
+
+
+def test_figures_are_svg_with_text_as_text_and_no_date(chapters):
+    for drawing in (d for s in chapters[0].sections for d in s.drawings):
+        root = ET.fromstring(drawing.file.split("\n", 1)[1])
+        assert root.tag.endswith("svg")
+        assert "<text" in drawing.file
+        assert "date" not in drawing.file.lower()
+        assert drawing.caption
+        assert drawing.wide != drawing.narrow
+
+
+def test_type_is_legible_on_a_phone(chapters):
+    """At 390 pixels less the margins no letter of a narrow figure is below 9 pixels."""
+    for drawing in (d for s in chapters[0].sections for d in s.drawings):
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawing.narrow).group(1))
+        sizes = [float(s) for s in re.findall(r"font-size: ([\d.]+)px", drawing.narrow)]
+        assert sizes
+        assert min(sizes) * 358 / width >= 9
+
+
+def test_findings_json_holds_every_number_of_every_finding(chapters):
+    content = json.loads(findings_json(chapters), parse_constant=lambda c: pytest.fail(c))
+    (stored,) = content
+    assert stored["dataset"] == "digits-vanilla"
+    for answer, entry in zip(chapters[0].answers, stored["answers"], strict=True):
+        assert entry["verdict"] == answer.verdict.value
+        for finding, numbers in zip(answer.findings, entry["findings"], strict=True):
+            assert numbers["estimate"] == finding.estimate
+            assert numbers["interval"]["low"] == finding.interval.low
+            assert numbers["p_adjusted"] == finding.p_adjusted
+            assert numbers["n_seeds"] == 8
+            assert len(numbers["per_seed"]) == 8
+            assert numbers["minimal_detectable_effect"] > 0
+            for key in ("question", "claim", "null", "test", "statistic", "unit", "caveats"):
+                assert key in numbers
+
+
+def test_what_is_infinite_is_null_in_json():
+    dataset = make(Effects(structure=1.0), n_seeds=2, names=("a", "b"), shapes=((6, 4, 3, 3),) * 2)
+    content = json.loads(findings_json([chapter("two", dataset)]))
+    first = content[0]["answers"][0]["findings"][0]
+    assert first["minimal_detectable_effect"] is None
+    assert first["estimate"] is not None
+
+
+def test_one_network_gives_figures_without_bands():
+    one = chapter("one", make(Effects(structure=1.0), n_seeds=1))
+    assert sum(len(s.drawings) for s in one.sections) == 11
+    assert "one network: no interval" not in page([one])
+    assert "1 (seed 0): estimates only" in page([one])
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_a_resnet_gets_the_papers_first_experiments(n_seeds):
+    found = chapter(
+        "resnet",
+        make(
+            Effects(structure=1.0),
+            n_seeds=n_seeds,
+            names=RESNET,
+            shapes=RESNET_SHAPES,
+            n_images=10_000,
+        ),
+    )
+    names = [d.name for s in found.sections for d in s.drawings]
+    assert "resnet-first-conv1-out" in names
+    assert "resnet-first-conv4-out-kw" in names
+    Tags(page([found]))
+
+
+def test_other_networks_do_not(dataset):
+    assert not first_experiments.has_them(dataset)
+    assert first_experiments.plots(dataset) == ()
+
+
+def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
+    empty = dataset.copy(deep=True)
+    for name in ("n_correct", "perturbed_n_correct"):
+        empty[name].values[...] = -1
+    for name in (
+        "schmidt_value",
+        "norm_loss",
+        "compression_ratio",
+        "correlation_loss",
+        "loss",
+        "perturbed_loss",
+        "directional_curvature",
+        "hessian_layer_trace",
+        "kernel_norm",
+        "baseline_accuracy",
+        "baseline_loss",
+        "random_directional_curvature",
+        "hessian_layer_eigenvalue",
+        "relative_error",
+    ):
+        empty[name].values[...] = np.nan
+    empty["baseline_n_correct"].values[...] = -1
+    empty["rank"].values[...] = -1
+    empty["truncation_flag"].values[...] = 1
+    found = chapter("empty", empty)
+    assert all(answer.findings == () for answer in found.answers)
+    assert "Nothing can be said" in page([found])
+
+
+@pytest.mark.parametrize("group", ["controls", "curvature", "network", "truncation"])
+def test_a_dataset_without_a_group_is_drawn_as_far_as_it_goes(group):
+    dataset = make(Effects(), n_seeds=6, names=("a", "b", "c"), shapes=((6, 4, 3, 3),) * 3)
+    from tests.test_analyses_against_planted_effects import unmeasured
+
+    text = page([chapter("partial", unmeasured(dataset, group))])
+    assert "Nothing can be said" in text
+    Tags(text)
+
+
+def test_several_datasets_stand_beside_each_other():
+    small = make(Effects(), n_seeds=2, names=("a", "b"), shapes=((6, 4, 3, 3),) * 2)
+    text = page([chapter("digits-vanilla", small), chapter("small", small)])
+    tags = Tags(text)
+    assert len(tags.ids) == len(set(tags.ids))
+    assert "digits-vanilla-cuts-norm" in tags.ids
+    assert "small-cuts-norm" in tags.ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "compressibility measure nothing"),
+        (["nowhere/x.nc"], "no dataset at nowhere/x.nc"),
+        (["foreign.nc"], "foreign.nc"),
+        (["--report", "taken"], "--report"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(here, capsys, arguments, message):
+    (here / "foreign.nc").write_bytes(b"not a dataset")
+    (here / "taken").write_text("a file")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (here / "report").exists()
+
+
+def test_without_any_dataset_the_command_that_measures_one_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
+    assert main([]) == 2
+    error = capsys.readouterr().err
+    assert "compressibility measure digits-vanilla" in error
+    assert error.count("\n") == 1
+
+
+def test_the_command_itself_refuses_without_a_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "analyses", "nothing"],
+        cwd=CHECKOUT,
+        env={"COMPRESSIBILITY_CACHE": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_failed_write_leaves_no_half_file(chapters, tmp_path, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        report.write(chapters, tmp_path / "report")
+    assert [p for p in (tmp_path / "report").rglob("*") if p.is_file()] == []
+
+
+def test_written_numbers_keep_their_decimals() -> None:
+    def draw(_: bool) -> Figure:
+        figure = Figure()
+        axes = figure.subplots()
+        axes.plot([0.00125, 1], [0, 1])
+        axes.set_xticks([0.00125], ["0.00125"])
+        return figure
+
+    text = svg(Plot("drawn", "Drawn", "A line.", draw), narrow=False)
+    assert ">0.00125<" in text
+    assert not re.search(r'<path d="[^"]*\d\.\d{3,}', text)

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+from torch import Generator
+
+from compressibility.networks.architectures import ResNet50, VanillaCNN, initialised
+from compressibility.networks.images import digits
+from compressibility.networks.training import (
+    Progress,
+    Recipe,
+    augmented,
+    rounded_to_float16,
+    train,
+)
+
+CPU = torch.device("cpu")
+NETWORK = VanillaCNN(channels=(4, 6), pooled=(0,))
+RECIPE = Recipe(epochs=3, batch_size=128, peak_learning_rate=0.1, shift=1, flip=True)
+
+
+class _Stopped(Exception):  # noqa: N818
+    pass
+
+
+def _trained(state_file=None, stop_after: int | None = None) -> torch.nn.Module:
+    def report(progress: Progress) -> None:
+        if progress.epoch == stop_after:
+            raise _Stopped
+
+    generator = Generator().manual_seed(3)
+    network = initialised(NETWORK, 1, 10, generator)
+    return train(
+        network, digits(), RECIPE, generator, device=CPU, state_file=state_file, report=report
+    )
+
+
+def _state(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def test_a_resumed_training_ends_at_the_uninterrupted_ones_weights(tmp_path) -> None:
+    state_file = tmp_path / "state.pt"
+    with pytest.raises(_Stopped):
+        _trained(state_file, stop_after=1)
+    assert state_file.exists()
+    resumed, uninterrupted = _state(_trained(state_file)), _state(_trained())
+    for name, tensor in uninterrupted.items():
+        np.testing.assert_array_equal(resumed[name], tensor, err_msg=name)
+    assert not state_file.exists()
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    _trained()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_training_learns_the_digits() -> None:
+    images, generator = digits(), Generator().manual_seed(0)
+    recipe = Recipe(epochs=5, batch_size=32, peak_learning_rate=0.1)
+    network = initialised(VanillaCNN((16, 32), (0,)), 1, 10, generator)
+    train(network, images, recipe, generator, device=CPU)
+    with torch.no_grad():
+        predicted = network(images.normalised(images.train.images)).argmax(1)
+    assert float((predicted == images.train.labels).float().mean()) > 0.8
+
+
+def test_augmented_images_are_shifts_and_mirrors_of_the_image() -> None:
+    image = torch.arange(1.0, 26).reshape(1, 1, 5, 5)
+    padded = np.pad(image.numpy()[0, 0], 1)
+    windows = [padded[r : r + 5, c : c + 5] for r in range(3) for c in range(3)]
+    allowed = {w.tobytes() for w in windows} | {w[:, ::-1].tobytes() for w in windows}
+    drawn = augmented(image.repeat(500, 1, 1, 1), RECIPE, Generator().manual_seed(0))
+    assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
+
+
+def test_rounding_keeps_what_float16_holds_and_nothing_else() -> None:
+    network = rounded_to_float16(initialised(NETWORK, 1, 10, Generator().manual_seed(0)))
+    before = _state(network)
+    for name, tensor in before.items():
+        if tensor.dtype == np.float32:
+            np.testing.assert_array_equal(tensor.astype(np.float16), tensor, err_msg=name)
+
+
+def test_rounding_refuses_what_float16_cannot_hold() -> None:
+    network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
+    network.state_dict()["head.bias"].fill_(1e5)
+    with pytest.raises(OverflowError, match=r"head\.bias"):
+        rounded_to_float16(network)
+
+
+def test_initial_kernels_have_hes_variance() -> None:
+    network = initialised(ResNet50(), 3, 10, Generator().manual_seed(0))
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 4:
+            out, _, height, width = parameter.shape
+            expected = 2 / (out * height * width)
+            spread = 6 * expected * (2 / parameter.numel()) ** 0.5
+            assert abs(float(parameter.detach().double().var()) - expected) < spread, name
+
+
+def test_one_seed_gives_one_network_and_another_seed_another() -> None:
+    one, same, other = (
+        initialised(NETWORK, 1, 10, Generator().manual_seed(seed)).stage1.conv.weight
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_a_diverging_training_says_so() -> None:
+    recipe = Recipe(epochs=1, batch_size=128, peak_learning_rate=1e30)
+    network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
+    with pytest.raises(FloatingPointError, match="lower the peak learning rate"):
+        train(network, digits(), recipe, Generator().manual_seed(0), device=CPU)
+
+
+def test_resnet_50_has_53_convolutions_and_torchvisions_parameters() -> None:
+    network = initialised(ResNet50(), 3, 1000, Generator().manual_seed(0))
+    kernels = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(kernels) == 53
+    stem = 64 * 3 * (7 * 7 - 3 * 3)
+    assert sum(p.numel() for p in network.parameters()) == 25_557_032 - stem
