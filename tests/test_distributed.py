@@ -2,6 +2,7 @@ import os
 import signal
 import socket
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,9 +27,16 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def three_workers():
-    with LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as started:
+    with (
+        mock.patch.dict(os.environ),  # dask leaves OMP_NUM_THREADS=1 behind, for all that follows
+        LocalCluster(
+            n_workers=3,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=50,
+        ) as started,
+    ):
         yield started
 
 
