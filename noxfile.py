@@ -52,9 +52,9 @@ def property_tests(session: nox.Session) -> None:
 
 @nox.session
 def verify(session: nox.Session) -> None:
-    """Recompute a random sample of a stored dataset: nox -s verify -- cifar10-vanilla."""
+    """Recompute a random sample of every stored dataset: nox -s verify -- --sample 100."""
     _install(session)
-    session.run("compressibility", "verify", *(session.posargs or ["digits-vanilla"]))
+    session.run("compressibility", "verify", *session.posargs)
 
 
 @nox.session

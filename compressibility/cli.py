@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import xarray as xr
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -15,6 +16,10 @@ from compressibility import __version__
 from compressibility.store import cache, netcdf
 from compressibility.store.selection import truncations
 from compressibility.store.summary import rows, summarise
+
+if TYPE_CHECKING:
+    from compressibility.experiments import Experiment
+    from compressibility.tasks import Place
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -159,9 +164,13 @@ def inspect(
 
 @app.command()
 def verify(
-    experiment: Annotated[
-        str, typer.Argument(help="Its name; `compressibility experiments` lists them.")
-    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]...",
+            help="By default every measured one whose networks and images are here.",
+        ),
+    ] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many truncations to recompute.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     device: Annotated[str, typer.Option(help="As for measure.")] = "auto",
@@ -169,26 +178,48 @@ def verify(
         Path | None, typer.Option(help="Where the images lie, if not in the cache.")
     ] = None,
 ) -> None:
-    """Recompute a random sample of a dataset from its networks and images; 1 if any differs.
+    """Recompute a random sample of datasets from their networks and images; 1 if any differs.
 
     Ranks and norms must be equal, counts up to images whose two top logits are closer than
     1e-3, losses to 1e-4 of their value.
     """
+    from compressibility.experiments import EXPERIMENTS, ExperimentError, named
+    from compressibility.networks.devices import resolve
+    from compressibility.networks.images import ImagesError
+    from compressibility.tasks import Place
+
+    place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
+    measured = [e for e in EXPERIMENTS.values() if place.cache.dataset(e.name).exists()]
+    chosen = [named(name) for name in names] if names else measured
+    if not chosen:
+        raise ValueError(
+            f"no dataset in {place.cache.root}: measure one with "
+            "`compressibility measure digits-vanilla`"
+        )
+    n_verified, n_failed = 0, 0
+    for experiment in chosen:
+        try:
+            n_failed += _verified(experiment, place, sample, seed)
+            n_verified += 1
+        except (ExperimentError, ImagesError) as error:
+            if names:
+                raise
+            print(f"{experiment.name}: not verified: {error}", file=sys.stderr)
+    if n_failed or not n_verified:
+        raise typer.Exit(1)
+
+
+def _verified(experiment: "Experiment", place: "Place", sample: int, seed: int) -> int:
+    """Verify one dataset and print what was found; the number of truncations that differ."""
     import numpy as np
 
-    from compressibility.experiments import named
-    from compressibility.networks.devices import resolve
-    from compressibility.tasks import Place
     from compressibility.verify import verify as recompute
 
-    chosen = named(experiment)
-    place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
-    dataset = netcdf.open_dataset(place.cache.dataset(chosen.name))
     with Progress(console=Console(stderr=True)) as bars:
-        bar = bars.add_task(f"{chosen.name} · verifying", total=None)
+        bar = bars.add_task(f"{experiment.name} · verifying", total=None)
         checks = recompute(
-            dataset,
-            chosen,
+            netcdf.open_dataset(place.cache.dataset(experiment.name)),
+            experiment,
             place,
             sample=sample,
             rng=np.random.default_rng(seed),
@@ -197,14 +228,13 @@ def verify(
     failed = [check for check in checks if not check.holds]
     for check in failed:
         print(check, file=sys.stderr)
-    worst = max(abs(check.loss_difference) for check in checks)
-    apart = max(abs(check.n_correct - check.stored_n_correct) for check in checks)
+    losses = [abs(c.loss_difference) for c in checks if not np.isnan(c.loss_difference)]
+    told = f"losses by {max(losses):.1e} of their value" if losses else "no losses are stored"
     print(
-        f"{chosen.name}: {len(checks) - len(failed)} of {len(checks)} truncations hold; counts "
-        f"differ by at most {apart} images, losses by {worst:.1e} of their value"
+        f"{experiment.name}: {len(checks) - len(failed)} of {len(checks)} truncations hold; counts "
+        f"differ by at most {max(check.count_difference for check in checks)} images, {told}"
     )
-    if failed:
-        raise typer.Exit(1)
+    return len(failed)
 
 
 def _truncation_table(chosen: xr.Dataset, asked: str) -> Table:
@@ -213,13 +243,17 @@ def _truncation_table(chosen: xr.Dataset, asked: str) -> Table:
     seeds = chosen.sizes["seed"]
     held = chosen["mode"].item()
     same = "" if asked == held else f" (in this layer the same cut as {asked})"
-    table = Table(title=f"{chosen['layer'].item()} cut {held}{same}, means over {seeds} seeds")
+    title = f"{chosen['layer'].item()} cut {held}{same}, means over {seeds} seeds"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     for name in ("threshold", *columns):
         table.add_column(name.replace("_", " "), justify="right")
-    means = chosen[list(columns)].where(chosen["rank"] >= 0).mean("seed")
+    measured = chosen["rank"] >= 0
+    means = chosen[list(columns)].where(measured).mean("seed")
+    means["loss"] = means["loss"].where((chosen["loss"].notnull() == measured).all("seed"))
     for threshold in means["threshold"]:
         row = means.sel(threshold=threshold)
-        table.add_row(f"{float(threshold):g}", *(f"{float(row[name]):.4g}" for name in columns))
+        told = (f"{float(row[name]):.4g}" if row[name].notnull() else "–" for name in columns)
+        table.add_row(f"{float(threshold):g}", *told)
     return table
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from compressibility.networks.architectures import Architecture, ResNet50, VanillaCNN
+from compressibility.networks.evaluation import Precision
 from compressibility.networks.training import Recipe
 from compressibility.tensors.truncation import THRESHOLDS
 
@@ -35,8 +36,10 @@ class HessianPlan:
 class Experiment:
     """Networks of one architecture, trained on one image set, measured on its test images.
 
-    ``test_images`` limits the measurement to the first test images. ``threads`` is how many
-    cores one task uses well: tasks run side by side on what is left (``ALL_CORES``: one by one).
+    ``test_images`` limits the measurement to the first test images. ``precision`` is that of the
+    evaluations; below float32 the counts stay those of float32, and losses are not measured.
+    ``threads`` is how many cores one task uses well: tasks run side by side on what is left
+    (``ALL_CORES``: one by one).
     """
 
     name: str
@@ -49,6 +52,7 @@ class Experiment:
     thresholds: tuple[float, ...] = THRESHOLDS
     norm_loss_levels: tuple[float, ...] = THRESHOLDS[1:]
     test_images: int | None = None
+    precision: Precision = "float32"
     threads: int = ALL_CORES
 
     def as_data(self) -> dict[str, Any]:
@@ -103,7 +107,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 architecture=_CIFAR_VANILLA,
                 recipe=_CIFAR_RECIPE,
                 seeds=_EIGHT_SEEDS,
-                hessian=HessianPlan(images=512, eigenvalues=3, directions=32),
+                hessian=HessianPlan(images=256, eigenvalues=3, directions=32),
             ),
             Experiment(
                 name="cifar100-vanilla",
@@ -112,7 +116,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 architecture=_CIFAR_VANILLA,
                 recipe=_CIFAR_RECIPE,
                 seeds=_EIGHT_SEEDS,
-                hessian=HessianPlan(images=512, eigenvalues=3, directions=32),
+                hessian=HessianPlan(images=256, eigenvalues=3, directions=32),
             ),
             Experiment(
                 name="cifar10-resnet50",
@@ -121,6 +125,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 architecture=ResNet50(),
                 recipe=_RESNET_RECIPE,
                 seeds=_THREE_SEEDS,
+                precision="bfloat16",
             ),
             Experiment(
                 name="cifar100-resnet50",
@@ -129,6 +134,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 architecture=ResNet50(),
                 recipe=_RESNET_RECIPE,
                 seeds=_THREE_SEEDS,
+                precision="bfloat16",
             ),
             Experiment(
                 name="cifar10-resnet50-small",
@@ -138,6 +144,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 recipe=_SMALL_RESNET_RECIPE,
                 seeds=_THREE_SEEDS,
                 test_images=2_000,
+                precision="bfloat16",
             ),
             Experiment(
                 name="cifar100-resnet50-small",
@@ -147,6 +154,7 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
                 recipe=_SMALL_RESNET_RECIPE,
                 seeds=_THREE_SEEDS,
                 test_images=2_000,
+                precision="bfloat16",
             ),
         )
     }

@@ -15,19 +15,16 @@ from compressibility.experiments import Experiment, HessianPlan
 from compressibility.networks import architectures, checkpoints, devices, images, training
 from compressibility.networks.curvature import (
     Batches,
-    directional_curvatures,
+    hessian_trace,
     layer_curvature,
-    random_directions,
-    summed,
     top_eigenvalues,
-    trace_estimate,
 )
 from compressibility.networks.evaluation import Evaluation, Evaluator, Truncations
 from compressibility.networks.images import ImageSet
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, weights_hash
 from compressibility.store import provenance
 from compressibility.store.cache import Cache
-from compressibility.store.schema import MODES, Flag, Group
+from compressibility.store.schema import FLOAT32, MODES, Flag, Group
 from compressibility.store.template import blank
 from compressibility.tensors.modes import CUTS, as_kernel, distinct_cuts, same_as
 from compressibility.tensors.nulls import shuffled
@@ -40,7 +37,7 @@ from compressibility.tensors.truncation import (
 )
 
 # A group's number is part of its content key: raise it when its values change their meaning.
-_REVISION: Final = dict.fromkeys(Group, 1)
+_REVISION: Final = dict.fromkeys(Group, 1) | {Group.HESSIAN: 2}
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def measure(task: Task, place: Place, key: str) -> xr.Dataset:
     shard[f"{task.group.value}_device"][:] = provenance.device_name(
         devices.kind(place.device), devices.accelerator(place.device)
     )
-    shard[f"{task.group.value}_precision"][:] = "float32"
+    shard[f"{task.group.value}_precision"][:] = _precision(task, place)
     return shard
 
 
@@ -240,7 +237,15 @@ def _evaluator(experiment: Experiment, seed: int, place: Place) -> Evaluator:
         image_set.normalised(test.images),
         test.labels,
         device=torch.device(place.device),
+        precision=experiment.precision,
     )
+
+
+def _precision(task: Task, place: Place) -> str:
+    """The arithmetic in which the task's evaluations ran."""
+    if task.group not in (Group.TRUNCATION, Group.CONTROLS):
+        return FLOAT32
+    return _evaluator(task.experiment, task.seed, place).precision_behind(task.layer)
 
 
 def _plan(experiment: Experiment) -> HessianPlan:
@@ -331,13 +336,7 @@ def _fill_hessian(shard: xr.Dataset, task: Task, place: Place, network: nn.Modul
     batches = _training_batches(task, place)
     layers = [str(layer) for layer in shard["layer"].values]
     top = top_eigenvalues(network, layers, batches, plan.eigenvalues, generator)
-    traces = []
-    for layer in layers:
-        size = kernel_array(network, layer).size
-        directions = random_directions(plan.directions, size, generator)
-        curvatures = directional_curvatures(network, layer, batches, directions)
-        traces.append(trace_estimate(curvatures, size))
-    trace = summed(traces)
+    trace = hessian_trace(network, layers, batches, plan.directions, generator)
     shard["hessian_eigenvalue"][:, 0] = top.eigenvalues
     shard["hessian_eigenvalue_residual"][:, 0] = top.residuals
     shard["hessian_trace"][:] = trace.value

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility import tasks
 from compressibility.experiments import Experiment, ExperimentError
+from compressibility.networks.arithmetic import ieee_float32
+from compressibility.networks.images import LabelledImages
 from compressibility.networks.kernels import kernel_array, substituted, weights_hash
 from compressibility.store.schema import Flag
 from compressibility.tasks import Place
@@ -34,20 +38,21 @@ class Check:
     stored_rank: int
     rank: int
     norm_loss_difference: float
-    stored_n_correct: int
-    n_correct: int
+    count_difference: int
+    """The greatest of those of correct, lost and gained images."""
     near_ties: int
+    """Images whose two top logits are closer than `TIE`, before the truncation or after it."""
     loss_difference: float
-    """Relative."""
+    """Relative; NaN where the loss is not measured in the precision of the evaluation."""
 
     @property
     def holds(self) -> bool:
-        """Ranks and norms are equal, counts but for near ties, losses to 1e-4."""
+        """Ranks and norms are equal, counts but for near ties, losses to 1e-4 where measured."""
         return (
             self.rank == self.stored_rank
             and abs(self.norm_loss_difference) <= NORM_TOLERANCE
-            and abs(self.n_correct - self.stored_n_correct) <= self.near_ties
-            and abs(self.loss_difference) <= LOSS_TOLERANCE
+            and self.count_difference <= self.near_ties
+            and not abs(self.loss_difference) > LOSS_TOLERANCE
         )
 
 
@@ -71,9 +76,15 @@ def verify(
         report: Called with the number done and the number drawn.
 
     Raises:
-        ExperimentError: Nothing is measured, or a checkpoint is not there or not the network
-            that was measured.
+        ExperimentError: Nothing is measured, the dataset holds other images, or a checkpoint is
+            not there or not the network that was measured.
     """
+    images = tasks.load_images(experiment, place.images)
+    if images.checksum != dataset.attrs["images_checksum"]:
+        raise ExperimentError(
+            f"{experiment.name} was measured on other images than those in {place.images} "
+            f"(SHA-256 {dataset.attrs['images_checksum'][:12]}… and {images.checksum[:12]}…)"
+        )
     flags = dataset["truncation_flag"].transpose("seed", "layer", "mode").values
     measured = np.argwhere(flags == Flag.MEASURED.value)
     if not len(measured):
@@ -105,15 +116,17 @@ def _check(held: xr.Dataset, experiment: Experiment, place: Place) -> Check:
     kernel = as_kernel(kernel_array(network, layer)).astype(np.float64)
     decomposition = decompose(kernel, Cut.parse(mode))
     rank = rank_at(decomposition.spectrum, threshold)
-    image_set = tasks.load_images(experiment, place.images)
-    test = image_set.test.first(experiment.test_images)
-    network.to(place.device)
-    with substituted(network, {layer: decomposition.truncated(rank)}), torch.inference_mode():
-        batches = torch.split(image_set.normalised(test.images), 500)
-        logits = torch.cat([network(batch.to(place.device)).cpu() for batch in batches]).double()
-    network.to("cpu")
-    top = logits.topk(2, dim=1).values
-    loss, stored = float(F.cross_entropy(logits, test.labels)), float(held["loss"])
+    labels = _test_images(experiment, place).labels
+    before = _unchanged_logits(experiment, seed, place)
+    with substituted(network, {layer: decomposition.truncated(rank)}):
+        after = _logits(network, experiment, place)
+    right_before, right_after = (logits.argmax(dim=1) == labels for logits in (before, after))
+    counts = {
+        "n_correct": right_after,
+        "n_lost": right_before & ~right_after,
+        "n_gained": right_after & ~right_before,
+    }
+    loss, stored = float(F.cross_entropy(after, labels)), float(held["loss"])
     return Check(
         seed=seed,
         layer=layer,
@@ -122,8 +135,32 @@ def _check(held: xr.Dataset, experiment: Experiment, place: Place) -> Check:
         stored_rank=int(held["rank"]),
         rank=rank,
         norm_loss_difference=decomposition.spectrum.norm_loss(rank) - float(held["norm_loss"]),
-        stored_n_correct=int(held["n_correct"]),
-        n_correct=int((logits.argmax(dim=1) == test.labels).sum()),
-        near_ties=int((top[:, 0] - top[:, 1] < TIE).sum()),
+        count_difference=max(abs(int(n.sum()) - int(held[name])) for name, n in counts.items()),
+        near_ties=int((_near_tie(before) | _near_tie(after)).sum()),
         loss_difference=(loss - stored) / max(abs(stored), 1e-12),
     )
+
+
+def _near_tie(logits: Tensor) -> Tensor:
+    first, second = logits.topk(2, dim=1).values.unbind(dim=1)
+    return first - second < TIE
+
+
+@lru_cache(maxsize=1)
+def _unchanged_logits(experiment: Experiment, seed: int, place: Place) -> Tensor:
+    return _logits(tasks.trained(experiment, seed, place), experiment, place)
+
+
+def _logits(network: nn.Module, experiment: Experiment, place: Place) -> Tensor:
+    """The logits of all test images, by whole forward passes in float32; returned as float64."""
+    images = tasks.load_images(experiment, place.images)
+    inputs = images.normalised(_test_images(experiment, place).images)
+    network.to(place.device)
+    with torch.inference_mode(), ieee_float32():
+        logits = [network(batch.to(place.device)).cpu() for batch in torch.split(inputs, 500)]
+    network.to("cpu")
+    return torch.cat(logits).double()
+
+
+def _test_images(experiment: Experiment, place: Place) -> LabelledImages:
+    return tasks.load_images(experiment, place.images).test.first(experiment.test_images)

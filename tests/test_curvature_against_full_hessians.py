@@ -13,9 +13,9 @@ from compressibility.networks.curvature import (
     Batches,
     Estimate,
     directional_curvatures,
+    hessian_trace,
     layer_curvature,
     random_directions,
-    summed,
     top_eigenvalues,
     trace_estimate,
 )
@@ -167,12 +167,23 @@ def test_the_trace_is_estimated_without_bias_and_with_its_true_standard_error(di
     assert found.directional.shape == (0,)
 
 
+def test_the_joint_trace_is_that_of_the_full_hessian_within_its_true_standard_error():
+    model, batches = residual_network()
+    layers = ["stem", "conv", "head"]
+    hessian = full_hessian(model, layers, batches)
+    samples = 500
+    found = hessian_trace(model, layers, batches, samples, np.random.default_rng(4))
+    off = ((hessian - np.diag(hessian.diagonal())) ** 2).sum()
+    error = math.sqrt(2 * off / samples)
+    assert found.standard_error == pytest.approx(error, rel=0.2)
+    assert abs(found.value - np.trace(hessian)) <= 4 * error
+    assert found.samples == samples
+
+
 def test_estimates_are_means_with_their_standard_errors():
     estimate = trace_estimate(np.array([1.0, 2.0, 6.0]), 10)
     assert estimate == Estimate(pytest.approx(30), pytest.approx(10 * math.sqrt(7 / 3)), 3)
     assert math.isnan(trace_estimate(np.array([1.0]), 10).standard_error)
-    total = summed([Estimate(1, 3, 16), Estimate(2, 4, 8)])
-    assert total == Estimate(3, 5, 8)
 
 
 def test_the_length_of_a_direction_does_not_matter_and_zero_is_no_direction():

@@ -55,6 +55,21 @@ def test_counts_and_losses_are_the_plain_loops(dataset, folder, layer) -> None:
             assert float(here["loss"]) == pytest.approx(plain.loss, rel=1e-5)
 
 
+def test_lower_precision_gives_the_counts_of_float32_and_no_losses(folder, tmp_path) -> None:
+    images = replace(SMALL, seeds=(0,), test_images=None)
+    exact = measure_in(tmp_path / "exact", images)
+    lower = measure_in(tmp_path / "lower", replace(images, precision="bfloat16"))
+    for name in ("n_correct", "n_lost", "n_gained", "perturbed_n_correct", "rank"):
+        xr.testing.assert_equal(lower[name], exact[name])
+    assert set(lower["truncation_precision"].values.flat) == {"bfloat16"}
+    assert set(exact["truncation_precision"].values.flat) == {"float32"}
+    assert set(lower["network_precision"].values.flat) == {"float32"}
+    truncated = lower["norm_loss"] > 0
+    assert lower["loss"].where(truncated).isnull().all()
+    assert lower["perturbed_loss"].isnull().all()
+    assert exact["loss"].where(truncated).notnull().equals(truncated)
+
+
 def test_schmidt_values_are_numpys_singular_values(dataset, folder) -> None:
     kernel = tasks.trained(SMALL, 0, place_in(folder)).stage2.conv.weight.detach().numpy()
     for mode in dataset["mode"].values:

@@ -28,7 +28,8 @@ def test_every_stored_truncation_holds(dataset, folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "change"), [("rank", -1), ("norm_loss", 1e-6), ("n_correct", 3), ("loss", 1e-2)]
+    ("variable", "change"),
+    [("rank", -1), ("norm_loss", 1e-6), ("n_correct", 3), ("n_lost", 3), ("loss", 1e-2)],
 )
 def test_a_changed_number_does_not_hold(dataset, folder, variable, change) -> None:
     changed = dataset.copy(deep=True)
@@ -38,6 +39,11 @@ def test_a_changed_number_does_not_hold(dataset, folder, variable, change) -> No
     assert [(check.layer, check.mode, check.threshold) for check in failed] == [
         ("stage2.conv", "IN", 0.4)
     ]
+
+
+def test_other_images_are_refused(dataset, folder) -> None:
+    with pytest.raises(ExperimentError, match="was measured on other images"):
+        _verify(dataset.assign_attrs(images_checksum="0" * 64), folder)
 
 
 def test_a_sample_is_drawn_without_repetition(dataset, folder) -> None:

@@ -121,6 +121,35 @@ def top_eigenvalues(
     return _top(_hessian(model, layers, batches, dtype, memory), k, rng, tolerance)
 
 
+def hessian_trace(
+    model: nn.Module,
+    layers: Sequence[str],
+    batches: Batches,
+    n_random: int,
+    rng: np.random.Generator,
+    *,
+    dtype: torch.dtype = torch.float32,
+    memory: int = MEMORY,
+) -> Estimate:
+    """The trace of the Hessian over the kernels of ``layers``, jointly: Hutchinson's estimate.
+
+    Args:
+        model: The network; it is not changed.
+        layers: Module paths.
+        batches: Fixed training images.
+        n_random: Number of random directions (Rademacher), at least 1.
+        rng: Their source.
+        dtype: Precision of the products.
+        memory: Bytes of activations at once.
+
+    Raises:
+        ValueError: As for :func:`top_eigenvalues`, or ``n_random`` is below 1.
+    """
+    hessian = _hessian(model, layers, batches, dtype, memory)
+    directions = random_directions(n_random, hessian.size, rng)
+    return trace_estimate(_quadratic(hessian, directions), hessian.size)
+
+
 def layer_curvature(
     model: nn.Module,
     layer: str,
@@ -227,15 +256,6 @@ def trace_estimate(curvatures: Floats, size: int) -> Estimate:
     n = len(curvatures)
     spread = float(np.std(curvatures, ddof=1)) if n > 1 else math.nan
     return Estimate(size * float(np.mean(curvatures)), size * spread / math.sqrt(n), n)
-
-
-def summed(estimates: Sequence[Estimate]) -> Estimate:
-    """The sum of independent estimates; ``samples`` is that of the least sampled."""
-    return Estimate(
-        math.fsum(e.value for e in estimates),
-        math.hypot(*(e.standard_error for e in estimates)),
-        min((e.samples for e in estimates), default=0),
-    )
 
 
 class _Affine(nn.Module):

@@ -196,6 +196,26 @@ class Evaluator:
         """What the unchanged network answers, by whole forward passes."""
         return _baseline(self._network, self._images, self._labels, self.batch_size)
 
+    def precision_behind(self, layer: str) -> Precision:
+        """The arithmetic in which variants of a layer are evaluated.
+
+        Float32 where no lower precision is asked for or can be checked: the pass cannot be
+        resumed at the layer, or there are hardly more images than a check takes.
+        """
+        if (
+            self._resumable is None
+            or self._resumable.reason_against(layer) is not None
+            or self._resumable.entry(layer).lower is None
+            or self._n_sampled >= len(self._images)
+        ):
+            return "float32"
+        return self.precision
+
+    @property
+    def _n_sampled(self) -> int:
+        """Images on which the error of lower precision is measured."""
+        return max(64, min(len(self._images) // 32, 256))
+
     def kernels(self, layer: str, kernels: Sequence[Array]) -> list[Evaluation]:
         """The answers with each of the kernels (OUT, IN, KH, KW) in the place of the layer's own.
 
@@ -242,9 +262,9 @@ class Evaluator:
             self.notes[layer] = f"{layer} is measured by whole forward passes: {reason}"
             return [[self._whole(layer, each) for each in group.kernels] for group in groups]
         entry = self._resumable.entry(layer)
-        if entry.lower is not None:
+        if self.precision_behind(layer) != "float32":
             return self._checked(entry, groups)
-        if self.precision != "float32":
+        if self.precision != "float32" and entry.lower is None:
             self.notes[layer] = f"{layer} is measured in float32: {self._resumable.lower_reason}"
         return self._resumed(entry, groups)
 
@@ -280,14 +300,11 @@ class Evaluator:
 
     def _checked(self, entry: Entry, groups: Sequence["_Group"]) -> list[list[Evaluation]]:
         n = len(self._images)
-        n_sampled = max(64, min(n // 32, 256))
-        if n_sampled >= n:
-            return self._resumed(entry, groups)
         answers = [group.response(entry.convolution) for group in groups]
         tallies = [_Tally() for group in groups for _ in range(group.n_distinct)]
         right = self._right()
         with torch.inference_mode(), ieee_float32():
-            errors = self._errors(entry, answers, n_sampled, len(tallies))
+            errors = self._errors(entry, answers, len(tallies))
             for number, chosen in enumerate(self._batches()):
                 values = self._values(entry, number, chosen)
                 outputs = itertools.chain.from_iterable(a(values[entry.input]) for a in answers)
@@ -299,14 +316,14 @@ class Evaluator:
         return self._repeated_where_wrong(entry, groups, found, errors)
 
     def _errors(
-        self, entry: Entry, answers: Sequence[Response], n_sampled: int, n_variants: int
+        self, entry: Entry, answers: Sequence[Response], n_variants: int
     ) -> list[RoundingError]:
         """The error of lower precision for each variant, on images spread over the set."""
         assert self._resumable is not None
         start = self._resumable.start
         errors = [RoundingError() for _ in range(n_variants)]
-        sampled = torch.linspace(0, len(self._images) - 1, n_sampled).round().long()
-        for first, last in _batches(n_sampled, self.batch_size):
+        sampled = torch.linspace(0, len(self._images) - 1, self._n_sampled).round().long()
+        for first, last in _batches(self._n_sampled, self.batch_size):
             images = _on(self._images[sampled[first:last]], self.device)
             values = self._resumable.values(entry, (start,), {start: images})
             side = [values[node] for node in entry.side]

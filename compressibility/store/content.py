@@ -9,6 +9,7 @@ import xarray as xr
 
 from compressibility.store.schema import (
     FLAGS,
+    FLOAT32,
     MISSING_INTEGER,
     TABLE,
     VARIABLES,
@@ -104,7 +105,8 @@ def _check_presence(view: View, variable: Variable, part: Part) -> None:
     if part.weights:
         ours = xr.Variable("weights", np.isin(view["weights"].values.astype(str), part.weights))
         there, expected = there & ours, expected & ours
-    view.refuse(variable.name, expected & ~there, f"is missing, but {part.flag} says measured")
+    needed = expected & ~_unknown(view, variable, part)
+    view.refuse(variable.name, needed & ~there, f"is missing, but {part.flag} says measured")
     view.refuse(variable.name, there & ~expected, f"is there, but {part.flag} says it is missing")
 
 
@@ -116,6 +118,13 @@ def _expected(view: View, variable: Variable, part: Part) -> xr.Variable:
     if variable.name == "schmidt_value":
         return measured & view.cut_exists & (view["schmidt_index"] <= view.n_schmidt_values)
     return measured
+
+
+def _unknown(view: View, variable: Variable, part: Part) -> xr.Variable:
+    """Where a value may be missing although the rest of its group is measured."""
+    if variable.name not in ("loss", "perturbed_loss"):
+        return xr.Variable((), False)
+    return view[f"{part.group.value}_precision"] != FLOAT32
 
 
 def _check_ranges(view: View) -> None:

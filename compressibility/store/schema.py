@@ -26,6 +26,9 @@ PAPER: Final = "arXiv 2403.14379"
 
 MISSING_INTEGER: Final = -1
 
+FLOAT32: Final = "float32"
+"""The precision in which everything is measured, losses too."""
+
 
 class Group(Enum):
     """Variables that one task measures together; a dataset keeps one content key for each."""
@@ -237,14 +240,16 @@ VARIABLES: Final = (
          "Wrong before the truncation and right after."),
     _row("accuracy", _CUT, "float64", "1", _TRUNCATION, PAPER, "accuracy", "n_correct / n_images."),
     _row("loss", _CUT, "float64", "nat", _TRUNCATION, PAPER, "test loss",
-         "Mean cross-entropy over the test images, with this one layer truncated."),
+         "Mean cross-entropy over the test images, with this one layer truncated. Missing where "
+         "truncation_precision is lower than float32: rounding shifts all logits alike."),
     _row("perturbed_n_correct", _LEVEL, "int64", "1", _CONTROLS, _EXPERIMENT,
          "correct test images under the matched random perturbation",
          "As n_correct, with the kernel K replaced by (1-v)^2 K + (1-v) sqrt(1-(1-v)^2) |K| N: a "
          "random N of unit norm, orthogonal to K, so that norm and overlap are a truncation's."),
     _row("perturbed_loss", _LEVEL, "float64", "nat", _CONTROLS, _EXPERIMENT,
          "test loss under the matched random perturbation",
-         "As loss, with the kernel replaced as for perturbed_n_correct."),
+         "As loss, with the kernel replaced as for perturbed_n_correct. Missing where "
+         "controls_precision is lower than float32."),
     _row("hessian_eigenvalue", "eigenvalue_index seed", "float64", "nat", _HESSIAN, _ARPACK,
          "top Hessian eigenvalue",
          "Largest eigenvalues of the Hessian of the mean training loss with respect to all "
@@ -253,7 +258,8 @@ VARIABLES: Final = (
          _ARPACK, "residual of the Hessian eigenvalue",
          "|H v - lambda v| for the unit eigenvector v: an eigenvalue lies within it of lambda."),
     _row("hessian_trace", "seed", "float64", "nat", _HESSIAN, _HUTCHINSON, "Hessian trace",
-         "Sum over the layers of hessian_layer_trace."),
+         "Trace of the Hessian of the mean training loss with respect to all measured kernels, "
+         "estimated from random directions in the space of all of them."),
     _row("hessian_trace_standard_error", "seed", "float64", "nat", _HESSIAN, _HUTCHINSON,
          "standard error of the Hessian trace", "Standard error over the random directions."),
     _row("hessian_layer_eigenvalue", "layer seed", "float64", "nat", _CURVATURE, _ARPACK,
@@ -302,7 +308,9 @@ def _bookkeeping(group: Group) -> tuple[Variable, ...]:
         _row(f"{name}_device", dims, "str", "1", None, provenance, f"device of the {name} group",
              "Name of the device that measured the values."),
         _row(f"{name}_precision", dims, "str", "1", None, provenance,
-             f"precision of the {name} group", "Arithmetic of the network's evaluation."),
+             f"precision of the {name} group",
+             "Arithmetic of the network's evaluation. Below float32, answers in doubt are repeated "
+             "in float32, so that counts are those of float32."),
     )
 # fmt: on
 
