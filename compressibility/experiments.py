@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from compressibility.networks.architectures import Architecture, ResNet50, VanillaCNN
 from compressibility.networks.evaluation import Precision
-from compressibility.networks.training import Recipe
+from compressibility.networks.training import Recipe, SmallWindows
 from compressibility.tensors.truncation import THRESHOLDS
 
 ALL_CORES: Final = 0
@@ -81,7 +81,11 @@ _RESNET_RECIPE: Final = Recipe(
     precision="bfloat16",
 )
 _SMALL_RESNET_RECIPE: Final = replace(
-    _RESNET_RECIPE, epochs=15, batch_size=128, peak_learning_rate=0.2
+    _RESNET_RECIPE,
+    epochs=14,
+    batch_size=128,
+    peak_learning_rate=0.2,
+    small_windows=SmallWindows(epochs=8, size=24),
 )
 _THREE_SEEDS: Final = (0, 1, 2)
 _EIGHT_SEEDS: Final = tuple(range(8))

@@ -1,8 +1,10 @@
 """Progress of a measurement in the terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -32,10 +34,15 @@ Report = Callable[[Step], None]
 
 @contextmanager
 def shown(title: str) -> Iterator[Report]:
-    """Bars on stderr while the block runs, moved by the report that is handed out.
+    """Progress on stderr while the block runs, told by the report that is handed out.
 
-    One bar counts the jobs; while a training runs in this process, a second counts its epochs.
+    In a terminal, one bar counts the jobs; while a training runs in this process, a second counts
+    its epochs. Elsewhere, such as in a log, every job and every epoch is a line.
     """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(title, console)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -44,7 +51,7 @@ def shown(title: str) -> Iterator[Report]:
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    bars = Progress(*columns, console=Console(stderr=True))
+    bars = Progress(*columns, console=console)
     jobs = bars.add_task(title, total=None)
     epochs = bars.add_task("epochs", visible=False)
 
@@ -59,7 +66,7 @@ def shown(title: str) -> Iterator[Report]:
                 bars.reset(epochs)
             bars.update(
                 epochs,
-                description=f"epochs · training loss {step.training.loss:.3f}",
+                description=_epoch(step.training),
                 completed=step.training.epoch,
                 total=step.training.epochs,
                 visible=True,
@@ -69,3 +76,31 @@ def shown(title: str) -> Iterator[Report]:
         yield report
     finally:
         bars.stop()
+
+
+def _epoch(training: Epochs) -> str:
+    return f"epochs · training loss {training.loss:.3f}"
+
+
+def _lines(title: str, console: Console) -> Report:
+    """A report that prints a line, with the time since it was made, for all that is begun."""
+    start = time.monotonic()
+    told: Step | None = None
+
+    def report(step: Step) -> None:
+        nonlocal told
+        idle = not step.in_hand and step.done < step.total
+        if step == told or idle:
+            return
+        told, training = step, step.training
+        elapsed = timedelta(seconds=round(time.monotonic() - start))
+        hand = f" · {', '.join(step.in_hand)}" if step.in_hand else ""
+        epoch = f" · {training.epoch}/{training.epochs} {_epoch(training)}" if training else ""
+        console.print(
+            f"{elapsed} {title}{hand} · {step.done}/{step.total} done{epoch}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+    return report

@@ -99,7 +99,7 @@ def training_json(experiment: Experiment, seed: int, images_checksum: str) -> st
     return provenance.canonical_json(
         {
             "architecture": settings["architecture"],
-            "recipe": settings["recipe"],
+            "recipe": {k: v for k, v in settings["recipe"].items() if v is not None},
             "images": images_checksum,
             "seed": seed,
         }

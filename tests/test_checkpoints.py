@@ -1,12 +1,20 @@
+import json
+
 import pytest
 import torch
+import xarray as xr
+from safetensors import safe_open
 from torch import Generator
 
+from compressibility import tasks
+from compressibility.experiments import named
 from compressibility.networks import checkpoints
 from compressibility.networks.architectures import VanillaCNN, initialised
 from compressibility.networks.checkpoints import CheckpointError
 from compressibility.networks.training import rounded_to_float16
+from compressibility.store import cache
 
+SHIPPED = cache.default().root / "checkpoints"
 TRAINING = '{"seed": 1}'
 
 
@@ -20,6 +28,19 @@ def checkpoint(tmp_path):
     path = tmp_path / "networks" / "seed-1.safetensors"
     checkpoints.save(_network(1), path, TRAINING)
     return path
+
+
+def test_the_shipped_networks_come_from_the_experiments_present_settings() -> None:
+    shipped = sorted(SHIPPED.glob("cifar*/seed-*.safetensors"))
+    assert shipped
+    for path in shipped:
+        experiment = named(path.parent.name)
+        with xr.open_dataset(cache.default().dataset(experiment.name)) as dataset:
+            images = dataset.attrs["images_checksum"]
+        seed = int(path.stem.removeprefix("seed-"))
+        with safe_open(path, framework="pt") as file:
+            kept = json.loads(file.metadata()["training"])
+        assert kept == json.loads(tasks.training_json(experiment, seed, images)), path
 
 
 def test_a_loaded_network_is_the_saved_one_to_the_bit(checkpoint) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from compressibility.networks.images import digits
 from compressibility.networks.training import (
     Progress,
     Recipe,
+    SmallWindows,
     augmented,
     rounded_to_float16,
     train,
@@ -72,6 +75,33 @@ def test_augmented_images_are_shifts_and_mirrors_of_the_image() -> None:
     allowed = {w.tobytes() for w in windows} | {w[:, ::-1].tobytes() for w in windows}
     drawn = augmented(image.repeat(500, 1, 1, 1), RECIPE, Generator().manual_seed(0))
     assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
+
+
+def test_small_windows_are_parts_of_the_padded_image_for_the_first_epochs_alone() -> None:
+    recipe = replace(RECIPE, flip=False, small_windows=SmallWindows(epochs=2, size=3))
+    image = torch.arange(1.0, 26).reshape(1, 1, 5, 5)
+    padded = np.pad(image.numpy()[0, 0], 1)
+    allowed = {padded[r : r + 3, c : c + 3].tobytes() for r in range(5) for c in range(5)}
+    generator = Generator().manual_seed(0)
+    drawn = augmented(image.repeat(500, 1, 1, 1), recipe, generator, recipe.window(1))
+    assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
+    assert recipe.window(2) is None
+    assert augmented(image, recipe, generator, recipe.window(2)).shape == image.shape
+
+
+def test_a_network_learns_from_small_windows_and_then_whole_images() -> None:
+    recipe = replace(RECIPE, flip=False, epochs=4, small_windows=SmallWindows(epochs=2, size=6))
+    generator = Generator().manual_seed(0)
+    losses: list[float] = []
+    train(
+        initialised(NETWORK, 1, 10, generator),
+        digits(),
+        recipe,
+        generator,
+        device=CPU,
+        report=lambda progress: losses.append(progress.loss),
+    )
+    assert losses[-1] < losses[0]
 
 
 def test_rounding_keeps_what_float16_holds_and_nothing_else() -> None:
