@@ -1,5 +1,6 @@
 """The command line: ``compressibility measure``, ``inspect`` and ``verify``."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,9 +90,9 @@ def measure(
 ) -> None:
     """Train an experiment's networks where they are missing, and measure what is missing.
 
-    What the dataset holds counts as done. Stopped at any moment, the same command goes on and
-    loses at most the tasks in hand. The cache is the folder datasets_cache of the checkout, or
-    COMPRESSIBILITY_CACHE.
+    What the dataset holds counts as done. Stopped at any moment, by Ctrl-C, SIGTERM or kill -9,
+    the same command goes on and loses at most the tasks in hand. The cache is the folder
+    datasets_cache of the checkout, or COMPRESSIBILITY_CACHE.
     """
     from compressibility.experiments import ALL_CORES, named, seeds_from
     from compressibility.measure import measure as run
@@ -107,6 +108,7 @@ def measure(
     if path.suffix != ".nc":
         raise ValueError(f"--out {path} names no netCDF file; give one that ends in .nc")
     only = None if layers is None else tuple(name.strip() for name in layers.split(","))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs with it
     alone = chosen.threads == ALL_CORES or place.device != "cpu"
     count = workers or (1 if alone else max(1, cores() // chosen.threads))
     try:

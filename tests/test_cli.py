@@ -170,7 +170,8 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path, sent) -> None:
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)
     process = subprocess.Popen(
@@ -181,15 +182,15 @@ def test_ctrl_c_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path) -> 
         start_new_session=True,
     )
     end = time.monotonic() + 120
-    while not list(cache.root.glob("checkpoints/*/*")) and time.monotonic() < end:
+    while not list(cache.root.glob("checkpoints/*/seed-*")) and time.monotonic() < end:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     _, told = process.communicate(timeout=60)
     assert process.returncode == cli.INTERRUPTED
     assert "Traceback" not in told
     assert "leaked" not in told
     assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
-    assert list(cache.root.glob("checkpoints/*/*.safetensors"))
+    assert list(cache.root.glob("checkpoints/*/seed-*"))
 
 
 def test_inspect_says_what_is_missing(call, blank_dataset) -> None:
