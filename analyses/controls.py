@@ -35,6 +35,7 @@ from analyses.figures import (
     QUIET,
     WEIGHT_COLOURS,
     Plot,
+    averaged,
     band,
     few,
     grid,
@@ -350,9 +351,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
         if len(shown) == len(sweep.layers)
         else (f" Shown are {len(shown)} of {len(sweep.layers)} layers, evenly spaced in depth.")
     )
-    what = (
-        f"mean over {n} networks, band: 95 % t-interval over networks" if n > 1 else "one network"
-    )
+    what = f"{averaged(sweep)}, band: 95 % t-interval over networks" if n > 1 else "one network"
     significant = (
         "Dots: not zero, at a false-discovery rate of 5 % over the whole map (Benjamini-Yekutieli)."
         if n > 1
@@ -511,7 +510,7 @@ def _draw_map(sweep: Sweep, narrow: bool) -> Figure:
 
 
 def _draw_noise(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
-    panels = grid(len(shown), narrow=narrow, legend_rows=1)
+    panels = grid(len(shown), narrow=narrow, legend_rows=2 if narrow else 1)
     truncated = sweep.accuracy_change + sweep.baseline_accuracy
     seeds = range(len(sweep.seeds))
     try:
@@ -540,6 +539,7 @@ def _draw_noise(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
     entries = [
         ("truncation (OUT)", {"color": CUT_COLOURS[CUT], "lw": 2.1}),
         ("random noise", {"color": QUIET, "lw": 2.1}),
+        ("other cuts (thin, colours as above)", {"color": CUT_COLOURS["IN"], "lw": 0.7}),
     ]
-    key(panels, entries, columns=2)
+    key(panels, entries, columns=2 if narrow else 3)
     return panels.figure

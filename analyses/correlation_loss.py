@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from analyses.curves import LARGEST_NORM_LOSS, Floats, NotMeasuredError, Sample, Sweep
-from analyses.figures import CUT_COLOURS, QUIET, Plot, grid, key, panel_title
+from analyses.figures import CUT_COLOURS, QUIET, Plot, averaged, grid, key, panel_title
 from analyses.findings import (
     Answer,
     Claim,
@@ -124,9 +124,8 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
         Plot(
             "correlation-loss",
             "Accuracy lost against correlation loss and against norm loss",
-            "Each dot is one layer, cut and threshold, the mean over "
-            f"{len(sweep.seeds)} network{'s' if len(sweep.seeds) > 1 else ''}, in the colour of "
-            "its cut: change of test accuracy in points, against the share of entanglement entropy "
+            f"Each dot is one layer, cut and threshold ({averaged(sweep)}), in the colour of its "
+            "cut: change of test accuracy in points, against the share of entanglement entropy "
             "lost (first) and against the share of norm lost (second).",
             lambda narrow: _draw(sweep, narrow),
             "correlation",
@@ -160,6 +159,7 @@ def _draw(sweep: Sweep, narrow: bool) -> Figure:
                 alpha=0.75,
                 mew=0,
                 color=CUT_COLOURS[mode],
+                clip_on=False,
             )
         axes.set_xlabel(name)
         axes.set_xlim(0, 1)

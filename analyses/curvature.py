@@ -31,6 +31,7 @@ from analyses.figures import (
     CUT_COLOURS,
     QUIET,
     Plot,
+    averaged,
     band,
     few,
     grid,
@@ -207,7 +208,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
         else (f" Shown are {len(shown)} of {len(sweep.layers)} layers, evenly spaced in depth.")
     )
     n = len(sweep.seeds)
-    what = f"mean over {n} networks, band: 95 % t-interval" if n > 1 else "one network"
+    what = f"{averaged(sweep)}, band: 95 % t-interval" if n > 1 else "one network"
     return (
         Plot(
             "curvature",

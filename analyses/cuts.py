@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analyses.curves import (
     LARGEST_NORM_LOSS,
@@ -36,6 +37,7 @@ from analyses.figures import (
     CUT_COLOURS,
     QUIET,
     Plot,
+    averaged,
     band,
     cut_style,
     few,
@@ -181,7 +183,7 @@ def _compare(
         order = compared(sweep, other, claim, _order(sweep), sweep.accuracy_change)
         scores = sample(sweep, np.where(np.isfinite(table), order, np.nan))
         checks[label] = Robustness(
-            method=f"which cut first loses more than {percent:g} points of accuracy (share of "
+            method=f"which cut first loses more than {percent:g} % of the images (share of "
             "layers where that is surely the other cut, minus share where it is surely OUT)",
             estimate=float(scores.values.mean()),
             unit="share of layers",
@@ -243,7 +245,7 @@ def _summary(claim: Claim, found: tuple[Finding, ...]) -> str:
     sizes = sorted(found, key=lambda f: f.estimate)
     low, high = sizes[0], sizes[-1]
     return (
-        f"{start} an equal {at}, cutting along OUT {', '.join(parts)}. The odds of a correct "
+        f"{start} an equal {at}, cutting along OUT {'; it '.join(parts)}. The odds of a correct "
         f"answer, OUT over the other cut, range from {odds(low.estimate)} (against "
         f"{low.comparison.split(' − ')[1]}) to {odds(high.estimate)} (against "
         f"{high.comparison.split(' − ')[1]})."
@@ -276,7 +278,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     )
     n = len(sweep.seeds)
     what = (
-        f"Lines: mean over {n} networks; bands: 95 % t-interval over networks"
+        f"Lines: {averaged(sweep)}; bands: 95 % t-interval over networks"
         if n > 1
         else "One network, no bands"
     )
@@ -328,9 +330,10 @@ def _draw_curves(sweep: Sweep, shown: list[int], narrow: bool, against: Claim) -
             curves = [sweep.curve(x, y, layer, j, s) for s in range(len(sweep.seeds))]
             curves = [c for c in curves if len(c)]
             low, high = (0.0, 1.0) if norm else (-3.0, 12.0)
-            band(axes, mean_curve(curves, low, high), scale=100, **cut_style(mode))
-            if curves and min(sweep.matrix_shape(layer, mode)) <= 9:
-                _mark_ranks(sweep, axes, x, y, layer, j)
+            mean = mean_curve(curves, low, high)
+            band(axes, mean, scale=100, **cut_style(mode))
+            if mean is not None and min(sweep.matrix_shape(layer, mode)) <= 9:
+                _mark_ranks(sweep, axes, x, y, layer, j, (mean.x[0], mean.x[-1]))
     panels.label("norm loss" if norm else "compression ratio", "accuracy (%)")
     if norm:
         panels.axes[0].set_xlim(0, 0.92)
@@ -346,13 +349,22 @@ def _draw_curves(sweep: Sweep, shown: list[int], narrow: bool, against: Claim) -
     return panels.figure
 
 
-def _mark_ranks(sweep: Sweep, axes: Axes, x: Floats, y: Floats, layer: int, j: int) -> None:
-    """A dot at the mean of each rank that most networks have."""
+def _mark_ranks(
+    sweep: Sweep,
+    axes: Axes,
+    x: Floats,
+    y: Floats,
+    layer: int,
+    j: int,
+    drawn: tuple[float, float],
+) -> None:
+    """A dot at the mean of each rank that most networks have, where the line is drawn."""
     rank = sweep.values("rank", "layer", "mode", "threshold", "seed")[layer, j]
     here = [
         chosen
         for value in np.unique(rank[rank > 0])
         if (chosen := rank == value).any(axis=0).sum() * 2 >= len(sweep.seeds)
+        and drawn[0] <= np.nanmean(x[layer, j][chosen]) <= drawn[1]
     ]
     axes.plot(
         [np.nanmean(x[layer, j][chosen]) for chosen in here],
@@ -373,4 +385,5 @@ def _draw_differences(answers: tuple[Answer, ...], narrow: bool) -> Figure:
         axes.axvline(0, color=QUIET, lw=1)
         forest(axes, answer.findings, lambda f: f.comparison.split(" − ")[1])
         axes.set_xlabel("log-odds, OUT minus the other cut")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     return panels.figure

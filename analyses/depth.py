@@ -31,7 +31,7 @@ from analyses.curves import (
     sample,
     tabulate,
 )
-from analyses.figures import CUT_COLOURS, QUIET, Plot, grid, panel_title, spread
+from analyses.figures import CUT_COLOURS, QUIET, Plot, averaged, grid, panel_title, spread
 from analyses.findings import (
     Answer,
     Claim,
@@ -257,7 +257,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     sweep = Sweep(dataset)
     n = len(sweep.seeds)
     what = (
-        f"Thick: mean over {n} networks with its 95 % t-interval; thin: single networks"
+        f"Thick: {averaged(sweep)}, with its 95 % t-interval; thin: single networks"
         if n > 1
         else "One network"
     )

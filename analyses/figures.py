@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from analyses.curves import Curve, Floats
+from analyses.curves import Curve, Floats, Sweep
 from analyses.findings import Finding, Verdict
 
 INK: Final = "#1f2328"
@@ -220,6 +220,15 @@ def key(grid: Grid, entries: Sequence[tuple[str, Mapping[str, Any]]], *, columns
         borderaxespad=0.1,
         labelspacing=0.3,
     )
+
+
+def averaged(sweep: Sweep) -> str:
+    """What the lines of a figure average, for its caption."""
+    n = len(sweep.seeds)
+    if n == 1:
+        return "one network"
+    whole = np.isfinite(sweep.n_correct[sweep.distinct]).all()
+    return f"mean over {n} networks" if whole else f"mean over those measured of {n} networks"
 
 
 def cut_style(mode: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from analyses.figures import (
     CUT_COLOURS,
     QUIET,
     Plot,
+    averaged,
     band,
     cut_style,
     few,
@@ -44,7 +45,7 @@ def plots(dataset: xr.Dataset) -> tuple[Plot, ...]:
         return ()
     sweep = Sweep(dataset)
     n = len(sweep.seeds)
-    what = f"mean over {n} networks, bands: 95 % t-interval" if n > 1 else "one network, no bands"
+    what = f"{averaged(sweep)}, bands: 95 % t-interval" if n > 1 else "one network, no bands"
     return (
         Plot(
             "first-conv1-out",

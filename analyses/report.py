@@ -39,6 +39,7 @@ from analyses.findings import (
     p_text,
     plain,
 )
+from analyses.statistics import MINIMUM_SEEDS
 from compressibility.store.schema import ATTRIBUTES, Group
 
 ANALYSES: Final[tuple[ModuleType, ...]] = (
@@ -244,14 +245,15 @@ def headline(answer: Answer) -> str:
     if len(answer.findings) == 1:
         only = answer.findings[0]
         unit = "" if only.unit == "1" else f" {only.unit}"
-        return f"{number(only.estimate)}{unit} ({interval_text(only.interval)})"
+        known = not math.isnan(only.interval.low)
+        return f"{number(only.estimate)}{unit} ({'95 %: ' * known}{interval_text(only.interval)})"
     estimates = [f.estimate for f in answer.findings]
     unit = "" if answer.findings[0].unit == "1" else f" {answer.findings[0].unit}"
     counts = {v: sum(f.verdict is v for f in answer.findings) for v in Verdict}
     return (
         f"{len(answer.findings)} comparisons: {counts[Verdict.SUPPORTED]} for, "
         f"{counts[Verdict.CONTRADICTED]} against, {counts[Verdict.UNDECIDED]} open "
-        f"(estimates {number(min(estimates))} to {number(max(estimates))}{unit})"
+        f"(estimates range from {number(min(estimates))} to {number(max(estimates))}{unit})"
     )
 
 
@@ -287,7 +289,9 @@ def _environment() -> jinja2.Environment:
 def page(chapters: Sequence[Chapter]) -> str:
     """The report as one self-contained HTML page."""
     template = _environment().get_template("report.html.jinja")
-    confirmatory = [a for c in chapters for a in c.answers if not a.exploratory and a.findings]
+    confirmatory = [
+        a for c in chapters for a in c.answers if not a.exploratory and a.n_seeds >= MINIMUM_SEEDS
+    ]
     return template.render(chapters=chapters, tested=len(confirmatory))
 
 
@@ -354,7 +358,7 @@ def print_table(chapters: Sequence[Chapter], console: Console) -> None:
         table = Table(title=f"{c.name}", title_justify="left", title_style="bold", pad_edge=False)
         table.add_column("claim about", ratio=4)
         table.add_column("verdict", no_wrap=True)
-        table.add_column("effect (95 % interval)", ratio=5)
+        table.add_column("effect", ratio=5)
         table.add_column("adjusted p", no_wrap=True)
         table.add_column("networks", justify="right", no_wrap=True)
         for a in c.answers:

@@ -24,7 +24,17 @@ from analyses.curves import (
     sample,
     tabulate,
 )
-from analyses.figures import QUIET, Plot, cut_style, grid, key, mean_curve, panel_title, spread
+from analyses.figures import (
+    QUIET,
+    Plot,
+    averaged,
+    cut_style,
+    grid,
+    key,
+    mean_curve,
+    panel_title,
+    spread,
+)
 from analyses.findings import (
     Answer,
     Claim,
@@ -127,8 +137,13 @@ def _better(sweep: Sweep) -> Answer:
         sure=sureness(found),
         unseen=(
             undetectable(found),
-            f"This averages over cuts that differ much among themselves, in {layers} of "
-            f"{len(sweep.layers)} layers (the others have no two-mode cut of their own).",
+            "This averages over cuts that differ much among themselves, in "
+            + (
+                "all layers."
+                if layers == len(sweep.layers)
+                else f"{layers} of {len(sweep.layers)} layers (the others have no two-mode cut of "
+                "their own)."
+            ),
             *dict.fromkeys(text for f in found for text in f.caveats),
         ),
         n_seeds=min(f.n_seeds for f in found),
@@ -141,11 +156,11 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Every cut, averaged over the layers that have all of them."""
     sweep = Sweep(dataset)
     n = len(sweep.seeds)
-    what = f"Lines: mean over {n} networks; bands: 95 % t-interval" if n > 1 else "One network"
+    what = f"Lines: {averaged(sweep)}; bands: 95 % t-interval" if n > 1 else "One network"
     return (
         Plot(
             "two-mode-cuts",
-            "Single-mode and two-mode cuts, over all layers",
+            "Single-mode and two-mode cuts, over the layers that have all cuts",
             "Change of log-odds of a correct answer, averaged over the layers that have all seven "
             f"cuts, against norm loss (first) and compression ratio (second). {what}. Thin: "
             "single-mode cuts; thick: two-mode cuts. A line ends where the first of its layers has "

@@ -1,5 +1,6 @@
 """The command line: ``compressibility measure``, ``inspect`` and ``verify``."""
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -105,7 +106,7 @@ def measure(
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
     wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen)
     path = out or place.cache.dataset(chosen.name)
-    if path.suffix != ".nc":
+    if path.suffix != ".nc" or path.is_dir():
         raise ValueError(f"--out {path} names no netCDF file; give one that ends in .nc")
     only = None if layers is None else tuple(name.strip() for name in layers.split(","))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs with it
@@ -134,7 +135,7 @@ def measure(
         raise typer.Exit(INTERRUPTED) from None
     accuracy = dataset["baseline_accuracy"]
     Console(highlight=False).print(
-        f"{path}: {dataset.sizes['seed']} networks, accuracy "
+        f"{path}: {dataset.sizes['seed']} network{'s' * (dataset.sizes['seed'] > 1)}, accuracy "
         f"{float(accuracy.min()):.1%} to {float(accuracy.max()):.1%} "
         f"on {int(dataset['n_images'])} test images",
         soft_wrap=True,
@@ -143,7 +144,9 @@ def measure(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A layer dataset (netCDF).")],
+    file: Annotated[
+        Path, typer.Argument(help="A layer dataset (netCDF), or the name of an experiment.")
+    ],
     layer: Annotated[
         str | None, typer.Option(help="Show this layer's truncations, with --mode.")
     ] = None,
@@ -152,7 +155,8 @@ def inspect(
     ] = None,
 ) -> None:
     """Say what is in a dataset and whether it is whole; or show one layer along one cut."""
-    dataset = netcdf.open_dataset(file)
+    named = cache.default().dataset(file.name)
+    dataset = netcdf.open_dataset(named if not file.exists() and named.exists() else file)
     if layer is None and mode is not None:
         raise ValueError(f"--mode {mode} shows the truncations of one layer; name it with --layer")
     if layer is None:
@@ -242,14 +246,15 @@ def _verified(experiment: "Experiment", place: "Place", sample: int, seed: int) 
 def _truncation_table(chosen: xr.Dataset, asked: str) -> Table:
     """Means over the seeds, a row for each threshold."""
     columns = ("rank", "norm_loss", "correlation_loss", "compression_ratio", "accuracy", "loss")
-    seeds = chosen.sizes["seed"]
+    measured = chosen["rank"] >= 0
+    seeds = int(measured.any("threshold").sum())
     held = chosen["mode"].item()
     same = "" if asked == held else f" (in this layer the same cut as {asked})"
-    title = f"{chosen['layer'].item()} cut {held}{same}, means over {seeds} seeds"
+    over = "one seed" if seeds == 1 else f"means over {seeds} seeds"
+    title = f"{chosen['layer'].item()} cut {held}{same}, {over}"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
     for name in ("threshold", *columns):
         table.add_column(name.replace("_", " "), justify="right")
-    measured = chosen["rank"] >= 0
     means = chosen[list(columns)].where(measured).mean("seed")
     means["loss"] = means["loss"].where((chosen["loss"].notnull() == measured).all("seed"))
     for threshold in means["threshold"]:
@@ -264,5 +269,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except (ValueError, OSError) as error:
-        print(f"compressibility: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        advice = "; free space, or choose another cache with COMPRESSIBILITY_CACHE" if full else ""
+        print(f"compressibility: {error}{advice}", file=sys.stderr)
         sys.exit(USER_ERROR)

@@ -151,13 +151,15 @@ def measure(
         ExperimentError: ``out`` belongs to another experiment or other images, a layer is
             unknown, or a network that is measured in part is gone.
         compressibility.store.netcdf.DatasetError: ``out`` is damaged or cannot be written.
-        compressibility.store.lock.BusyError: Another measurement writes to ``out``.
+        compressibility.store.lock.BusyError: Another process measures the experiment in this
+            cache, or writes to ``out``.
     """
     if out.exists():
         held = _sweep(experiment, place, out, layers)
         if held.known is not None and all(held.holds(seed) for seed in seeds):
             return held.known
-    with exclusive(out, experiment.name):
+    shards = place.cache.shards(experiment.name)
+    with exclusive(out, experiment.name), exclusive(shards, experiment.name):
         sweep = _sweep(experiment, place, out, layers)
         try:
             _run(sweep, seeds, executor, in_flight, report)

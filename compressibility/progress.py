@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from compressibility.networks.training import Progress as Epochs
 
@@ -44,12 +45,13 @@ def shown(title: str) -> Iterator[Report]:
         yield _lines(title, console)
         return
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("gone,"),
+        TimeRemainingColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     bars = Progress(*columns, console=console)
     jobs = bars.add_task(title, total=None)

@@ -193,6 +193,18 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
     assert list(cache.root.glob("checkpoints/*/seed-*"))
 
 
+def test_inspect_takes_the_name_of_an_experiment_and_either_side_of_a_cut(
+    call, blank_dataset
+) -> None:
+    whole = call("inspect", "digits-vanilla")
+    assert (0, whole[1]) == whole[:2]
+    assert "Vanilla CNN" in whole[1]
+    by_name = call("inspect", "digits-vanilla", "--layer", "stage2.conv", "--mode", "IN,KH")
+    by_label = call("inspect", str(blank_dataset), "--layer", "stage2.conv", "--mode", "OUT,KW")
+    assert by_name[0] == by_label[0] == 0
+    assert "means over 0 seeds" in by_label[1]
+
+
 def test_inspect_says_what_is_missing(call, blank_dataset) -> None:
     status, out, _ = call("inspect", str(blank_dataset))
     assert status == 0

@@ -360,6 +360,20 @@ class TestRefusals:
         with pytest.raises(ValueError, match="23 images with 22 labels"):
             Evaluator(network_of("vanilla"), images, labels[1:])
 
+    def test_labels_beyond_the_classes(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="labels go from 0 to 99"):
+            Evaluator(network_of("vanilla"), images, torch.where(labels == 1, 99, 0))
+
+    def test_images_with_nan(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="images hold NaN"):
+            Evaluator(network_of("vanilla"), images * torch.nan, labels)
+
+    def test_a_rank_that_is_no_whole_number(self, images: Tensor, labels: Tensor) -> None:
+        network = network_of("vanilla")
+        decomposition = decompose(kernel_array(network, "3"), Cut.parse("OUT"))
+        with pytest.raises(ValueError, match=r"rank 2\.5 is no whole number"):
+            Evaluator(network, images, labels).truncations("3", decomposition, [2.5])
+
     def test_a_network_whose_answers_depend_on_the_batch(
         self, images: Tensor, labels: Tensor
     ) -> None:

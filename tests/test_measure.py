@@ -222,6 +222,21 @@ def test_a_second_measurement_of_one_dataset_is_refused_while_the_first_runs(tmp
     measure_in(tmp_path, seeds=(0,))
 
 
+def test_a_second_measurement_into_another_file_is_refused_while_the_first_runs(tmp_path) -> None:
+    shards = place_in(tmp_path).cache.shards("small")
+    process = multiprocessing.get_context("spawn").Process(
+        target=_measure_until_killed, args=(tmp_path,)
+    )
+    process.start()
+    _wait_for(lambda: list(shards.glob("*.nc")))
+    try:
+        with pytest.raises(BusyError, match=f"small is being measured by process {process.pid}"):
+            measure_in(tmp_path, seeds=(0,), out=tmp_path / "other.nc")
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+
 def test_an_unknown_layer_names_the_nearest(tmp_path) -> None:
     with pytest.raises(ExperimentError, match=r"no layer 'stage1\.con': did you mean stage1\.conv"):
         measure_in(tmp_path, layers=("stage1.con",))

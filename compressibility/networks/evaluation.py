@@ -151,9 +151,9 @@ class Evaluator:
             Default: 2 GiB on a CPU, half of what is free on a GPU.
 
     Raises:
-        ValueError: No images; as many labels as images are not given; an unknown precision; or an
-            image's answer depends on the other images of its batch, so that none of this is
-            defined.
+        ValueError: No images; NaN among them; as many labels as images are not given, or labels
+            beyond the classes; an unknown precision; or an image's answer depends on the other
+            images of its batch, so that none of this is defined.
     """
 
     def __init__(
@@ -173,6 +173,8 @@ class Evaluator:
                 f"{len(images)} images with {len(labels)} labels: give one label for each image, "
                 "and at least one image"
             )
+        if not torch.isfinite(images).all():
+            raise ValueError("the images hold NaN or infinity: normalise them without")
         if precision not in _LOWER:
             raise ValueError(f"unknown precision {precision!r}: choose from {', '.join(_LOWER)}")
         self.device = torch.device(device)
@@ -368,6 +370,12 @@ class Evaluator:
         with torch.inference_mode(), ieee_float32():
             logits = self._network(example)
             _require_logits(logits, len(example))
+            if not 0 <= int(self._labels.min()) <= int(self._labels.max()) < logits.shape[1]:
+                raise ValueError(
+                    f"labels go from {int(self._labels.min())} to {int(self._labels.max())}, the "
+                    f"network has {logits.shape[1]} classes: labels must be 0 to "
+                    f"{logits.shape[1] - 1}"
+                )
             if not agree(logits[:2], self._network(example[:2])):
                 raise ValueError(
                     "the logits of an image change with the other images of its batch (a batch "
@@ -405,6 +413,8 @@ class _Group:
                         f"the decomposition is of a {decomposition.shape} kernel, the kernel of "
                         f"{layer} is {own.shape}"
                     )
+                if fractional := [rank for rank in ranks if int(rank) != rank]:
+                    raise ValueError(f"rank {fractional[0]} is no whole number")
                 distinct = sorted({int(rank) for rank in ranks})
                 n = len(decomposition.schmidt_values)
                 for rank in distinct:

@@ -1,4 +1,4 @@
-"""One measurement of one experiment at a time."""
+"""One measurement of one experiment, and one writer of one file, at a time."""
 
 import os
 from collections.abc import Iterator
@@ -11,42 +11,40 @@ from compressibility.store.netcdf import DatasetError
 
 
 class BusyError(DatasetError):
-    """Another process holds the dataset."""
+    """Another process holds the path."""
 
 
 @contextmanager
 def exclusive(path: str | os.PathLike[str], experiment: str) -> Iterator[None]:
-    """Hold a dataset for this process alone while the context lasts.
+    """Hold a path for this process alone while the context lasts.
 
-    The operating system's lock on a hidden file beside the dataset dies with its process, however
+    The operating system's lock on a hidden file beside the path dies with its process, however
     that ends; the file itself stays.
 
     Args:
-        path: The dataset that is measured; it need not exist yet.
+        path: A dataset, or the folder of an experiment's shards; it need not exist yet.
         experiment: Name of the experiment, for the message.
 
     Raises:
         BusyError: Another process holds it; the message has its process id where that is known.
         DatasetError: The lock file cannot be made, as in an unwritable folder.
     """
-    dataset = Path(path)
-    file = dataset.with_name(f".{dataset.name}.lock")
+    held = Path(path)
+    file = held.with_name(f".{held.name}.lock")
     lock = FileLock(file, timeout=0)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout as error:
         if not file.exists():  # a place without files, such as /proc
-            raise DatasetError(
-                f"cannot lock {dataset}; choose a place that can be written"
-            ) from error
+            raise DatasetError(f"cannot lock {held}; choose a place that can be written") from error
         raise BusyError(
-            f"experiment {experiment} is being measured{_holder(file)}, into {dataset}: wait for "
+            f"experiment {experiment} is being measured{_holder(file)}, into {held}: wait for "
             "it, or stop it"
         ) from error
     except OSError as error:
         raise DatasetError(
-            f"cannot lock {dataset}: {error.strerror}; choose a place that can be written"
+            f"cannot lock {held}: {error.strerror}; choose a place that can be written"
         ) from error
     try:
         with suppress(OSError):

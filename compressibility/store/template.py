@@ -144,10 +144,12 @@ def cut_labels(shapes: ArrayLike) -> NDArray[np.object_]:
 
 def variable_attributes(variable: Variable) -> dict[str, object]:
     """The netCDF attributes of a variable; a flag's follow the CF conventions."""
+    counts = variable.dtype == "int64" and variable.parts
+    missing = f" {variable.missing} where it is not measured." if counts else ""
     described: dict[str, object] = {
         "units": variable.units,
         "long_name": variable.long_name,
-        "definition": variable.definition,
+        "definition": variable.definition + missing,
         "source": variable.source,
     }
     if variable.dtype == "int8":
