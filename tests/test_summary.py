@@ -55,6 +55,21 @@ def test_a_whole_dataset_is_said_to_be_whole() -> None:
     assert summary.history == ("2024-03-21T00:00:00+00:00 compressibility 0.1.0: drawn",)
 
 
+def test_seeds_that_the_experiment_plans_are_missed() -> None:
+    dataset = blank_dataset(SHAPES, experiment={"seeds": [0, 1, 2]})
+    summary = summarise(measured(dataset, tasks(dataset), np.random.default_rng(0)))
+    assert not summary.is_whole
+    assert dict(rows(summary))["seeds"] == "0, 1; missing 2"
+
+
+def test_without_a_planned_hessian_a_dataset_is_whole_without_one() -> None:
+    dataset = blank_dataset(SHAPES, experiment={"hessian": None})
+    chosen = [t for t in tasks(dataset) if t[0] not in (Group.HESSIAN, Group.CURVATURE)]
+    summary = summarise(measured(dataset, chosen, np.random.default_rng(0)))
+    assert summary.is_whole
+    assert "hessian group" not in dict(rows(summary))
+
+
 def test_long_lists_are_shortened() -> None:
     dataset = blank_dataset({f"conv{i}": (2, 2, 1, 1) for i in range(12)})
     told = dict(rows(summarise(dataset)))

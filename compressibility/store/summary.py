@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from compressibility.store.schema import Group
+
+_HESSIAN: Final = (Group.HESSIAN, Group.CURVATURE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Summary:
         seeds: Seeds of the networks.
         n_images: Test images; None where not known yet.
         baseline_accuracies: Accuracy of each seed's network; None where not measured.
-        groups: How far each group is measured.
+        groups: How far each group that the experiment plans is measured.
         schema_version: Version of the schema.
         package_version: Version of this package that made the dataset.
         library_versions: Versions of the libraries.
@@ -76,9 +78,15 @@ class Summary:
     history: tuple[str, ...]
 
     @property
+    def absent_seeds(self) -> tuple[int, ...]:
+        """Seeds that the experiment plans and the dataset lacks."""
+        planned = self.experiment.get("seeds", [])
+        return tuple(int(seed) for seed in planned if seed not in self.seeds)
+
+    @property
     def is_whole(self) -> bool:
-        """Whether every task of every group is measured."""
-        return all(group.is_whole for group in self.groups)
+        """Whether every task of every group of every planned seed is measured."""
+        return not self.absent_seeds and all(group.is_whole for group in self.groups)
 
 
 def summarise(dataset: xr.Dataset) -> Summary:
@@ -91,9 +99,11 @@ def summarise(dataset: xr.Dataset) -> Summary:
     accuracies = dataset["baseline_accuracy"].values.tolist()
     n_images = int(dataset["n_images"])
     attributes = dataset.attrs
+    experiment = json.loads(attributes["experiment"])
+    unplanned = _HESSIAN if experiment.get("hessian", {}) is None else ()
     return Summary(
         title=attributes["title"],
-        experiment=json.loads(attributes["experiment"]),
+        experiment=experiment,
         layers=tuple(str(layer) for layer in dataset["layer"].values),
         modes=tuple(str(mode) for mode in dataset["mode"].values),
         thresholds=tuple(dataset["threshold"].values.tolist()),
@@ -103,7 +113,7 @@ def summarise(dataset: xr.Dataset) -> Summary:
             seed: None if np.isnan(accuracy) else accuracy
             for seed, accuracy in zip(seeds, accuracies, strict=True)
         },
-        groups=tuple(_group_summary(dataset, group) for group in Group),
+        groups=tuple(_group_summary(dataset, group) for group in Group if group not in unplanned),
         schema_version=int(attributes["schema_version"]),
         package_version=attributes["package_version"],
         library_versions=json.loads(attributes["library_versions"]),
@@ -123,11 +133,11 @@ def rows(summary: Summary) -> tuple[tuple[str, str], ...]:
     return (
         ("title", summary.title),
         ("experiment", json.dumps(summary.experiment, ensure_ascii=False)),
-        ("whole", "yes" if summary.is_whole else "no, see the groups below"),
+        ("whole", "yes" if summary.is_whole else "no, see the seeds and groups below"),
         ("layers", f"{len(summary.layers)}: {_shortened(summary.layers)}"),
         ("cuts", "; ".join(summary.modes)),
         ("thresholds", f"{len(thresholds)} from {thresholds[0]:g} to {thresholds[-1]:g}"),
-        ("seeds", ", ".join(map(str, summary.seeds))),
+        ("seeds", _told_seeds(summary)),
         ("test images", "unknown" if summary.n_images is None else str(summary.n_images)),
         ("baseline accuracy", "; ".join(accuracies)),
         *((f"{group.group.value} group", _told(group)) for group in summary.groups),
@@ -137,6 +147,12 @@ def rows(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("images", f"checksum {summary.images_checksum}"),
         ("history", "\n".join(summary.history)),
     )
+
+
+def _told_seeds(summary: Summary) -> str:
+    present = ", ".join(map(str, summary.seeds))
+    absent = ", ".join(map(str, summary.absent_seeds))
+    return f"{present}; missing {absent}" if absent else present
 
 
 def _group_summary(dataset: xr.Dataset, group: Group) -> GroupSummary:
