@@ -3,6 +3,8 @@
 import errno
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,30 +111,23 @@ def measure(
     if path.suffix != ".nc" or path.is_dir():
         raise ValueError(f"--out {path} names no netCDF file; give one that ends in .nc")
     only = None if layers is None else tuple(name.strip() for name in layers.split(","))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs with it
     alone = chosen.threads == ALL_CORES or place.device != "cpu"
     count = workers or (1 if alone else max(1, cores() // chosen.threads))
-    try:
-        with (
-            shown(chosen.name) as report,
-            engaged(count, scheduler, place.device) as who,
-        ):
-            dataset = run(
-                chosen,
-                wanted,
-                place=place,
-                out=path,
-                layers=only,
-                executor=who[0],
-                in_flight=who[1],
-                report=report,
-            )
-    except KeyboardInterrupt:
-        print(
-            "interrupted: what is measured is kept, and the same command goes on from here",
-            file=sys.stderr,
+    with (
+        _interruptible(),
+        shown(chosen.name) as report,
+        engaged(count, scheduler, place.device) as who,
+    ):
+        dataset = run(
+            chosen,
+            wanted,
+            place=place,
+            out=path,
+            layers=only,
+            executor=who[0],
+            in_flight=who[1],
+            report=report,
         )
-        raise typer.Exit(INTERRUPTED) from None
     accuracy = dataset["baseline_accuracy"]
     Console(highlight=False).print(
         f"{path}: {dataset.sizes['seed']} network{'s' * (dataset.sizes['seed'] > 1)}, accuracy "
@@ -140,6 +135,39 @@ def measure(
         f"on {int(dataset['n_images'])} test images",
         soft_wrap=True,
     )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, and SIGTERM as batch systems send it, end the block in one line.
+
+    So does whatever an interruption breaks on its way: libraries turn it into errors of their own,
+    and it kills the worker processes too.
+    """
+    asked = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    except (KeyboardInterrupt, Exception):
+        if not asked:
+            raise
+        print(
+            "interrupted: what is measured is kept, and the same command goes on from here",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command()

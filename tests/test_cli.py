@@ -193,6 +193,25 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
     assert list(cache.root.glob("checkpoints/*/seed-*"))
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_an_interruption_that_a_library_turns_into_an_error_stays_one(
+    call, monkeypatch, sent
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), sent)
+            time.sleep(10)
+        except KeyboardInterrupt as error:
+            raise ValueError("no checkpoint") from error
+
+    monkeypatch.setattr("compressibility.measure.measure", interrupted)
+    before = signal.getsignal(sent)
+    status, _, told = call("measure", "digits-vanilla", "--workers", "1")
+    assert status == cli.INTERRUPTED
+    assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
+    assert signal.getsignal(sent) is before
+
+
 def test_inspect_takes_the_name_of_an_experiment_and_either_side_of_a_cut(
     call, blank_dataset
 ) -> None:
