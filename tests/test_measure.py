@@ -2,7 +2,10 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -206,35 +209,34 @@ def test_a_killed_measurement_resumes_to_the_same_values(dataset, tmp_path) -> N
     assert_same_values(resumed, dataset)
 
 
-def test_a_second_measurement_of_one_dataset_is_refused_while_the_first_runs(tmp_path) -> None:
-    shards = place_in(tmp_path).cache.shards("small")
+@contextmanager
+def _another_measuring(folder: Path) -> Iterator[SpawnProcess]:
+    """A process in the midst of its measurement; killed at the end."""
+    shards = place_in(folder).cache.shards("small")
     process = multiprocessing.get_context("spawn").Process(
-        target=_measure_until_killed, args=(tmp_path,)
+        target=_measure_until_killed, args=(folder,)
     )
     process.start()
-    _wait_for(lambda: list(shards.glob("*.nc")))
     try:
-        with pytest.raises(BusyError, match="small"):
-            measure_in(tmp_path)
+        _wait_for(lambda: list(shards.glob("*.nc")))
+        yield process
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
+
+
+def test_a_second_measurement_of_one_dataset_is_refused_while_the_first_runs(tmp_path) -> None:
+    with _another_measuring(tmp_path), pytest.raises(BusyError, match="small"):
+        measure_in(tmp_path)
     measure_in(tmp_path, seeds=(0,))
 
 
 def test_a_second_measurement_into_another_file_is_refused_while_the_first_runs(tmp_path) -> None:
-    shards = place_in(tmp_path).cache.shards("small")
-    process = multiprocessing.get_context("spawn").Process(
-        target=_measure_until_killed, args=(tmp_path,)
-    )
-    process.start()
-    _wait_for(lambda: list(shards.glob("*.nc")))
-    try:
-        with pytest.raises(BusyError, match=f"small is being measured by process {process.pid}"):
-            measure_in(tmp_path, seeds=(0,), out=tmp_path / "other.nc")
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+    with (
+        _another_measuring(tmp_path) as process,
+        pytest.raises(BusyError, match=f"small is being measured by process {process.pid}"),
+    ):
+        measure_in(tmp_path, seeds=(0,), out=tmp_path / "other.nc")
 
 
 def test_an_unknown_layer_names_the_nearest(tmp_path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 @contextmanager
 def ieee_float32() -> Iterator[None]:
     """Float32 arithmetic as IEEE 754 has it: no TF32, no bfloat16 inside matrix products."""
-    backends = torch.backends
+    backends = torch.backends  # whose type stubs lack the precision of convolutions
     settings: tuple[Any, ...] = (
         backends.cuda.matmul,
         backends.cudnn.conv,  # type: ignore[attr-defined]

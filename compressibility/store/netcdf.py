@@ -85,7 +85,7 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         with xr.open_dataset(content, engine="netcdf4") as opened:
             dataset = _normalised(opened.load())
-    except Exception as error:
+    except Exception as error:  # damaged bytes make HDF5, netCDF and xarray raise many kinds
         raise DatasetError(
             f"{source} is truncated or damaged, at {len(content)} bytes; delete it and measure or "
             "download it again"
