@@ -6,10 +6,6 @@ layer and over layers. Two comparisons, Holm over them: with the initial weights
 training?) and with the shuffled trained weights (from correlations, or from the distribution of the
 weights?). Robustness: ranks in place of entropies, at the norm loss 0.3.
 
-Primary statistic, truncation against noise: for each network the mean over layers of the difference
-in log-odds of a correct answer, truncation along OUT minus random perturbation of the same norm and
-overlap, over norm losses up to 0.5. Robustness: the same for the test loss in place of accuracy.
-
 Calibration: initial weights must be as entangled as random matrices. An equivalence claim: the mean
 deviation from the Gaussian null lies within a margin of 0.01 of the maximum.
 """
@@ -21,28 +17,18 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analyses.curves import (
-    LARGEST_NORM_LOSS,
-    Floats,
-    NotMeasuredError,
-    Sweep,
-    mean_difference,
-    sample,
-    tabulate,
-)
+from analyses.curves import Floats, NotMeasuredError, Sweep, sample
 from analyses.figures import (
-    CUT_COLOURS,
     QUIET,
     WEIGHT_COLOURS,
     Plot,
     averaged,
-    band,
     few,
     grid,
     key,
-    mean_curve,
     panel_title,
     plain_ticks,
+    selection,
     shorten,
     spread,
 )
@@ -56,19 +42,27 @@ from analyses.findings import (
     in_words,
     not_measured,
     number,
-    odds,
     plain,
     sureness,
     undetectable,
 )
+from analyses.spectra import (
+    INITIAL,
+    SHUFFLED,
+    TRAINED,
+    normalised_entropy,
+    null_entropy,
+    probabilities,
+    ranks_at,
+    schmidt_values,
+)
 from analyses.statistics import ALPHA, benjamini_yekutieli, sign_flip_test
-from compressibility.tensors.nulls import gaussian_entropy, gaussian_schmidt_values
+from compressibility.tensors.nulls import gaussian_schmidt_values
 
 TITLE: Final = "Compared with what?"
 CUT: Final = "OUT"
 RANK_THRESHOLD: Final = 0.3
 MARGIN: Final = 0.01
-TRAINED, INITIAL, SHUFFLED = 0, 1, 2
 NULL_DRAWS: Final = 20
 
 LESS_ENTANGLED: Final = Claim(
@@ -79,15 +73,6 @@ LESS_ENTANGLED: Final = Claim(
     statistic="entanglement entropy over its maximum, control minus trained, averaged over the "
     "cuts and layers",
     unit="of the maximum",
-)
-TRUNCATION_IS_GENTLE: Final = Claim(
-    question="Does a truncation cost less accuracy than random noise of the same size?",
-    claim="Truncating along OUT loses less accuracy than a random perturbation of the same norm "
-    "and overlap.",
-    null="The difference in log-odds is symmetric about zero over networks.",
-    statistic="difference in log-odds of a correct answer, truncation along OUT minus matched "
-    "random perturbation, averaged over norm losses up to 0.5 and over layers",
-    unit="logit",
 )
 CALIBRATED: Final = Claim(
     question="Are kernels before training as entangled as random matrices?",
@@ -101,12 +86,11 @@ CALIBRATED: Final = Claim(
 
 
 def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
-    """The three answers: less entangled, gentler than noise, calibrated."""
+    """The two answers: less entangled, calibrated."""
     sweep = Sweep(dataset)
     answers = []
     for key_, title, claim, answer in (
         ("controls", "Training and correlations", LESS_ENTANGLED, _less_entangled),
-        ("noise", "Truncation against noise", TRUNCATION_IS_GENTLE, _gentle),
         ("null", "Before training", CALIBRATED, _calibrated),
     ):
         try:
@@ -114,46 +98,6 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
         except NotMeasuredError as reason:
             answers.append(not_measured(key_, title, claim, str(reason)))
     return tuple(answers)
-
-
-def schmidt_values(sweep: Sweep) -> Floats:
-    """Schmidt values, (weights, layer, mode, seed, schmidt_index), NaN beyond the last."""
-    return sweep.values("schmidt_value", "weights", "layer", "mode", "seed", "schmidt_index")
-
-
-def probabilities(values: Floats) -> Floats:
-    """P = s² / Σ s² along the last axis; missing where the spectrum is."""
-    largest = np.nanmax(np.where(np.isnan(values), 0.0, values), axis=-1, keepdims=True)
-    squares = (values / np.where(largest > 0, largest, 1.0)) ** 2
-    total = np.nansum(squares, axis=-1, keepdims=True)
-    return squares / np.where(total > 0, total, np.nan)
-
-
-def normalised_entropy(values: Floats) -> Floats:
-    """Entanglement entropy over its maximum ln n, along the last axis; NaN where n < 2."""
-    p = probabilities(values)
-    n = np.isfinite(values).sum(axis=-1)
-    entropy = -np.nansum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)
-    usable = (n > 1) & np.isfinite(p).any(axis=-1)
-    return np.where(usable, entropy, np.nan) / np.log(np.where(n > 1, n, np.e))
-
-
-def ranks_at(values: Floats, threshold: float) -> Floats:
-    """Smallest rank whose norm loss does not exceed the threshold, along the last axis."""
-    kept = np.nancumsum(probabilities(values), axis=-1)
-    enough = np.sqrt(np.minimum(kept, 1.0)) >= 1 - threshold - 1e-12
-    rank = enough.argmax(axis=-1) + 1.0
-    return np.where(np.isfinite(values).any(axis=-1), rank, np.nan)
-
-
-def null_entropy(sweep: Sweep) -> Floats:
-    """Expected normalised entropy of Gaussian matrices of each cut's size, (layer, mode)."""
-    table = np.full((len(sweep.layers), len(sweep.modes)), np.nan)
-    for layer, j in np.argwhere(sweep.distinct):
-        m, n = sweep.matrix_shape(layer, sweep.modes[j])
-        if min(m, n) > 1:
-            table[layer, j] = gaussian_entropy(m, n) / np.log(min(m, n))
-    return table
 
 
 def _by_layer(differences: Floats) -> Floats:
@@ -230,69 +174,6 @@ def _less_entangled(sweep: Sweep) -> Answer:
     )
 
 
-def truncation_minus_noise(
-    sweep: Sweep, truncated: Floats, perturbed: Floats, mode: str = CUT
-) -> Floats:
-    """Mean difference over norm losses up to 0.5 for each network and layer, (seed, layer)."""
-    j = sweep.mode_index(mode)
-
-    def cell(layer: int, seed: int) -> float:
-        if not sweep.distinct[layer, j]:
-            return float("nan")
-        return mean_difference(
-            sweep.curve(sweep.norm_loss, truncated, layer, j, seed),
-            sweep.perturbed_curve(perturbed, layer, seed),
-        )
-
-    return tabulate(sweep, cell)
-
-
-def _gentle(sweep: Sweep) -> Answer:
-    table = truncation_minus_noise(sweep, sweep.logit_change, sweep.perturbed_logit_change)
-    if not np.isfinite(table).any():
-        raise NotMeasuredError(
-            "truncations along OUT and random perturbations are not both measured"
-        )
-    chosen = sample(sweep, table)
-    losses = -truncation_minus_noise(sweep, sweep.loss_change, sweep.perturbed_loss_change)
-    losses = np.where(np.isfinite(table), losses, np.nan)
-    check = None
-    if np.isfinite(losses).any():
-        other = sample(sweep, losses)
-        check = Robustness(
-            "test loss (cross-entropy) in place of accuracy, perturbation minus truncation",
-            float(other.values.mean()),
-            "nat",
-            sign_flip_test(other.values, rng=np.random.default_rng(0)),
-        )
-    label = "truncation − perturbation"
-    found = findings(TRUNCATION_IS_GENTLE, {label: chosen}, {label: check} if check else {})
-    result = in_words(
-        found[0],
-        "A truncation costs less accuracy than random noise of the same norm and overlap",
-        "A truncation costs more accuracy than random noise of the same norm and overlap",
-        "Truncation and random noise of the same norm and overlap could not be told apart",
-    )
-    return Answer(
-        key="noise",
-        title="Truncation against noise",
-        question=TRUNCATION_IS_GENTLE.question,
-        claim=TRUNCATION_IS_GENTLE.claim,
-        verdict=found[0].verdict,
-        found=f"{result}: the odds of a correct answer are {odds(found[0].estimate)} "
-        "under truncation along OUT, averaged over norm losses up to 0.5 and over layers.",
-        sure=sureness(found),
-        unseen=(
-            undetectable(found),
-            "One random perturbation per network, layer and norm loss. Other cuts are drawn in the "
-            "figure, and not tested.",
-            *found[0].caveats,
-        ),
-        n_seeds=found[0].n_seeds,
-        findings=found,
-    )
-
-
 def _calibrated(sweep: Sweep) -> Answer:
     deviation = normalised_entropy(schmidt_values(sweep)[INITIAL]) - null_entropy(sweep)[:, :, None]
     table = _by_layer(deviation)
@@ -342,15 +223,10 @@ def entropy_map(sweep: Sweep) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
-    """Entropies, spectra, the map of cuts and layers, and truncation against noise."""
+    """Entropies, spectra, and the map of cuts and layers."""
     sweep = Sweep(dataset)
     n = len(sweep.seeds)
     shown = few(len(sweep.layers))
-    some = (
-        ""
-        if len(shown) == len(sweep.layers)
-        else (f" Shown are {len(shown)} of {len(sweep.layers)} layers, evenly spaced in depth.")
-    )
     what = f"{averaged(sweep)}, band: 95 % t-interval over networks" if n > 1 else "one network"
     significant = (
         "Dots: not zero, at a false-discovery rate of 5 % over the whole map (Benjamini-Yekutieli)."
@@ -372,7 +248,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
             "Schmidt spectra along OUT, by layer",
             f"Schmidt values in units of the kernel's norm, against their index over their number "
             f"({what}). Grey band: Gaussian random matrices of the same size, 5th to 95th "
-            f"percentile of {NULL_DRAWS} draws.{some}",
+            f"percentile of {NULL_DRAWS} draws.{selection(shown, sweep)}",
             lambda narrow: _draw_spectra(sweep, shown, narrow),
             "controls",
         ),
@@ -384,15 +260,6 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
             f"cut does not exist or is another cut. {significant}",
             lambda narrow: _draw_map(sweep, narrow),
             "controls",
-        ),
-        Plot(
-            "noise",
-            "Truncation against random noise of the same size, by layer",
-            f"Test accuracy against norm loss under truncation along OUT (blue) and under the "
-            f"random perturbation of equal norm and overlap (grey); {what}. Thin: the other cuts, "
-            f"in their colours.{some}",
-            lambda narrow: _draw_noise(sweep, shown, narrow),
-            "noise",
         ),
     )
 
@@ -506,40 +373,4 @@ def _draw_map(sweep: Sweep, narrow: bool) -> Figure:
         [mode.replace(",", ",\n") for mode in sweep.modes] if narrow else sweep.modes,
     )
     axes.tick_params(length=0)
-    return panels.figure
-
-
-def _draw_noise(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
-    panels = grid(len(shown), narrow=narrow, legend_rows=2 if narrow else 1)
-    truncated = sweep.accuracy_change + sweep.baseline_accuracy
-    seeds = range(len(sweep.seeds))
-    try:
-        perturbed = sweep.perturbed_accuracy_change + sweep.baseline_accuracy
-    except NotMeasuredError:
-        perturbed = None
-    for axes, layer in zip(panels.axes, shown, strict=True):
-        panel_title(axes, shorten(sweep.layers[layer], 16 if narrow else 22))
-        for j in np.flatnonzero(sweep.distinct[layer]).tolist():
-            mode = sweep.modes[j]
-            curves = [sweep.curve(sweep.norm_loss, truncated, layer, j, s) for s in seeds]
-            mean = mean_curve(curves, 0.0, 1.0)
-            if mode == CUT:
-                band(axes, mean, scale=100, color=CUT_COLOURS[CUT], lw=2.1, zorder=4)
-            elif mean is not None:
-                axes.plot(
-                    mean.x, 100 * mean.y.mean(axis=0), color=CUT_COLOURS[mode], lw=0.7, alpha=0.7
-                )
-        if perturbed is not None:
-            curves = [sweep.perturbed_curve(perturbed, layer, s) for s in seeds]
-            band(axes, mean_curve(curves, 0.0, 1.0), scale=100, color=QUIET, lw=2.1, zorder=4)
-        axes.axvline(LARGEST_NORM_LOSS, color=QUIET, lw=0.8, alpha=0.7)
-        axes.set_xticks([0, 0.25, 0.5, 0.75], ["0", ".25", ".5", ".75"])
-    panels.axes[0].set_xlim(0, 0.92)
-    panels.label("norm loss", "accuracy (%)")
-    entries = [
-        ("truncation (OUT)", {"color": CUT_COLOURS[CUT], "lw": 2.1}),
-        ("random noise", {"color": QUIET, "lw": 2.1}),
-        ("other cuts (thin, colours as above)", {"color": CUT_COLOURS["IN"], "lw": 0.7}),
-    ]
-    key(panels, entries, columns=2 if narrow else 3)
     return panels.figure

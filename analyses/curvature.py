@@ -38,6 +38,7 @@ from analyses.figures import (
     mean_curve,
     panel_title,
     plain_ticks,
+    selection,
     shorten,
 )
 from analyses.findings import (
@@ -202,11 +203,6 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Curvature along truncations against norm loss, beside the average and the top eigenvalue."""
     sweep = Sweep(dataset)
     shown = few(len(sweep.layers))
-    some = (
-        ""
-        if len(shown) == len(sweep.layers)
-        else (f" Shown are {len(shown)} of {len(sweep.layers)} layers, evenly spaced in depth.")
-    )
     n = len(sweep.seeds)
     what = f"{averaged(sweep)}, band: 95 % t-interval" if n > 1 else "one network"
     return (
@@ -219,7 +215,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
             "the 5th to the 95th percentile of all directions). Dashed: the layer's top Hessian "
             "eigenvalue. The vertical axis is logarithmic, and linear close to zero where a "
             "curvature is negative."
-            f"{some}",
+            f"{selection(shown, sweep)}",
             lambda narrow: _draw(sweep, shown, narrow),
             "curvature",
         ),

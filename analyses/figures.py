@@ -297,6 +297,12 @@ def few(n: int, most: int = 8) -> list[int]:
     return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
 
 
+def selection(shown: Sequence[int], sweep: Sweep) -> str:
+    """For a caption: which layers are drawn, where not all are; begins with a space."""
+    n = len(sweep.layers)
+    return f" Shown are {len(shown)} of {n} layers, evenly spaced in depth." * (len(shown) < n)
+
+
 def forest(axes: Axes, found: tuple[Finding, ...], name: Callable[[Finding], str]) -> None:
     """Estimates with their intervals, one row each, from the top."""
     for row, f in enumerate(found):

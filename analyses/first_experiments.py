@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from analyses.controls import probabilities, schmidt_values
 from analyses.curves import Sweep
 from analyses.figures import (
     CUT_COLOURS,
@@ -27,6 +26,7 @@ from analyses.figures import (
     panel_title,
     spread,
 )
+from analyses.spectra import probabilities, schmidt_values
 
 TITLE: Final = "The paper's first experiments"
 FIRST: Final = "conv1"

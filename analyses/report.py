@@ -25,6 +25,7 @@ from analyses import (
     cuts,
     depth,
     first_experiments,
+    noise,
     two_mode_cuts,
 )
 from analyses.curves import NotMeasuredError
@@ -45,6 +46,7 @@ from compressibility.store.schema import ATTRIBUTES, Group
 ANALYSES: Final[tuple[ModuleType, ...]] = (
     cuts,
     depth,
+    noise,
     controls,
     curvature,
     correlation_loss,

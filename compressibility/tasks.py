@@ -19,9 +19,10 @@ from compressibility.networks.curvature import (
     layer_curvature,
     top_eigenvalues,
 )
-from compressibility.networks.evaluation import Evaluation, Evaluator, Truncations
+from compressibility.networks.evaluation import Evaluation, Evaluator
 from compressibility.networks.images import ImageSet
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, weights_hash
+from compressibility.networks.variants import Truncations
 from compressibility.store import provenance
 from compressibility.store.cache import Cache
 from compressibility.store.schema import FLOAT32, MODES, Flag, Group

@@ -6,7 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analyses import controls, correlation_loss, curvature, cuts, depth, two_mode_cuts
+from analyses import (
+    controls,
+    correlation_loss,
+    curvature,
+    cuts,
+    depth,
+    noise,
+    spectra,
+    two_mode_cuts,
+)
 from analyses.curves import NotMeasuredError, Sweep
 from analyses.findings import Verdict, findings
 from analyses.report import ANALYSES
@@ -112,13 +121,13 @@ def test_absent_effects_are_found_one_time_in_twenty(null):
             )
             _note(p_values, f"cut {other}", cuts.AT_EQUAL_NORM_LOSS, sweep, table)
         changes = depth.mean_changes(sweep)
-        noise = depth.mean_changes(sweep, perturbed=True)
-        slopes = (changes - noise) * (sweep.relative_depth - sweep.relative_depth.mean())
+        perturbed = depth.mean_changes(sweep, perturbed=True)
+        slopes = (changes - perturbed) * (sweep.relative_depth - sweep.relative_depth.mean())
         _note(p_values, "depth, against noise", depth.SPECIAL, sweep, slopes)
-        table = controls.truncation_minus_noise(
+        table = noise.truncation_minus_noise(
             sweep, sweep.logit_change, sweep.perturbed_logit_change
         )
-        _note(p_values, "noise", controls.TRUNCATION_IS_GENTLE, sweep, table)
+        _note(p_values, "noise", noise.GENTLER, sweep, table)
         _note(p_values, "curvature", curvature.FLATTER, sweep, curvature.contrasts(sweep))
     answer(null, NULL, np.random.default_rng(1))
     for name, p in p_values.items():
@@ -183,8 +192,8 @@ def test_below_six_networks_nothing_is_decided(n_seeds):
 
 
 def test_entropies_are_those_of_the_spectra(planted):
-    values = controls.schmidt_values(Sweep(planted))
-    entropy, ranks = controls.normalised_entropy(values), controls.ranks_at(values, 0.3)
+    values = spectra.schmidt_values(Sweep(planted))
+    entropy, ranks = spectra.normalised_entropy(values), spectra.ranks_at(values, 0.3)
     for index in [(0, 0, 0, 0), (1, 2, 4, 3), (2, 3, 6, 7)]:
         here = values[index]
         spectrum = Spectrum(here[np.isfinite(here)])
@@ -196,11 +205,11 @@ def test_entropies_are_those_of_the_spectra(planted):
 def test_entropies_do_not_depend_on_the_scale():
     values = np.random.default_rng(0).uniform(size=(3, 5))
     values[:, 4] = np.nan
-    expected = controls.normalised_entropy(values)
+    expected = spectra.normalised_entropy(values)
     for scale in (1e-200, 1e200):
-        np.testing.assert_allclose(controls.normalised_entropy(scale * values), expected)
-    assert controls.normalised_entropy(np.array([[3.0, 0, 0]])) == 0
-    assert controls.normalised_entropy(np.array([[3.0, 3, 3]])) == pytest.approx(1)
+        np.testing.assert_allclose(spectra.normalised_entropy(scale * values), expected)
+    assert spectra.normalised_entropy(np.array([[3.0, 0, 0]])) == 0
+    assert spectra.normalised_entropy(np.array([[3.0, 3, 3]])) == pytest.approx(1)
 
 
 def test_the_contrast_is_the_bounded_log_ratio(planted):

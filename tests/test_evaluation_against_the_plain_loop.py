@@ -16,12 +16,11 @@ from compressibility.networks.evaluation import (
     Baseline,
     Evaluation,
     Evaluator,
-    Kernels,
-    Truncations,
     plain_evaluation,
 )
 from compressibility.networks.fusion import FusedConvolution
 from compressibility.networks.kernels import kernel_array
+from compressibility.networks.variants import Kernels, Truncations
 from compressibility.tensors.modes import CUTS, Cut
 from compressibility.tensors.truncation import decompose
 

@@ -8,7 +8,7 @@ ranks of a cut share one convolution, and only what lies behind the layer runs f
 
 import copy
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressibility.networks import responses, tracing
+from compressibility.networks import tracing
 from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.kernels import kernel_array, substituted
 from compressibility.networks.lower_precision import RoundingError, checked_answers
-from compressibility.networks.responses import Array, Convolution, Response
+from compressibility.networks.responses import Array, Response
 from compressibility.networks.resumption import Entry, ResumableNetwork, ValuesInFront
+from compressibility.networks.variants import DistinctVariants, Kernels, Truncations, Variants
 from compressibility.tensors.truncation import SchmidtDecomposition
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -73,24 +74,6 @@ class Baseline:
     loss: float
     predictions: NDArray[np.int64] = field(repr=False)
     precision: str
-
-
-@dataclass(frozen=True, eq=False)
-class Kernels:
-    """Replacement kernels of one layer, each (OUT, IN, KH, KW)."""
-
-    kernels: Sequence[Array]
-
-
-@dataclass(frozen=True, eq=False)
-class Truncations:
-    """Truncations of one kernel across one cut to several ranks, in any order, repeated or not."""
-
-    decomposition: SchmidtDecomposition
-    ranks: Sequence[int]
-
-
-Variants: TypeAlias = Kernels | Truncations
 
 
 def plain_evaluation(
@@ -247,15 +230,12 @@ class Evaluator:
             ValueError: As for :meth:`kernels` and :meth:`truncations`.
         """
         own = kernel_array(self._network, layer)
-        groups = [_Group.of(layer, own, each) for each in variants]
-        measured = iter(self._measured(layer, [g for g in groups if g.n_distinct]))
+        groups = [DistinctVariants.of(layer, own, each) for each in variants]
+        measured = iter(self._measured(layer, [group for group in groups if len(group)]))
         unchanged = Evaluation(self.baseline.n_correct, 0, 0, self.baseline.loss)
-        return [
-            group.in_order(next(measured) if group.n_distinct else [], unchanged)
-            for group in groups
-        ]
+        return [group.as_asked(next(measured) if len(group) else [], unchanged) for group in groups]
 
-    def _measured(self, layer: str, groups: Sequence["_Group"]) -> list[list[Evaluation]]:
+    def _measured(self, layer: str, groups: Sequence[DistinctVariants]) -> list[list[Evaluation]]:
         if not groups:
             return []
         if self._resumable is None:
@@ -275,8 +255,8 @@ class Evaluator:
         with substituted(self._network, {layer: kernel}):
             return _forward(self._network, self._images, self._labels, baseline, self.batch_size)
 
-    def _resumed(self, entry: Entry, groups: Sequence["_Group"]) -> list[list[Evaluation]]:
-        tallies = [[_Tally() for _ in range(group.n_distinct)] for group in groups]
+    def _resumed(self, entry: Entry, groups: Sequence[DistinctVariants]) -> list[list[Evaluation]]:
+        tallies = [[_Tally() for _ in range(len(group))] for group in groups]
         answers = [group.response(entry.convolution) for group in groups]
         right = self._right()
         stack = max(1, self.batch_size // len(self._images)) if entry.independent else 1
@@ -300,10 +280,10 @@ class Evaluator:
         n = len(self._images)
         return [[each.evaluation(n) for each in tally] for tally in tallies]
 
-    def _checked(self, entry: Entry, groups: Sequence["_Group"]) -> list[list[Evaluation]]:
+    def _checked(self, entry: Entry, groups: Sequence[DistinctVariants]) -> list[list[Evaluation]]:
         n = len(self._images)
         answers = [group.response(entry.convolution) for group in groups]
-        tallies = [_Tally() for group in groups for _ in range(group.n_distinct)]
+        tallies = [_Tally() for group in groups for _ in range(len(group))]
         right = self._right()
         with torch.inference_mode(), ieee_float32():
             errors = self._errors(entry, answers, len(tallies))
@@ -337,7 +317,7 @@ class Evaluator:
     def _repeated_where_wrong(
         self,
         entry: Entry,
-        groups: Sequence["_Group"],
+        groups: Sequence[DistinctVariants],
         found: Sequence[Evaluation],
         errors: Sequence[RoundingError],
     ) -> list[list[Evaluation]]:
@@ -345,12 +325,14 @@ class Evaluator:
         rest = iter(zip(found, errors, strict=True))
         results = []
         for group in groups:
-            pairs = list(itertools.islice(rest, group.n_distinct))
+            pairs = list(itertools.islice(rest, len(group)))
             results.append([evaluation for evaluation, _ in pairs])
             wrong = [place for place, (_, error) in enumerate(pairs) if error.exceeded]
             if wrong:
                 kernels = list(group.kernels)
-                again = _Group(Kernels([kernels[place] for place in wrong]), [], len(wrong), [])
+                again = DistinctVariants(
+                    Kernels([kernels[place] for place in wrong]), range(len(wrong))
+                )
                 (exact,) = self._resumed(entry, [again])
                 for place, evaluation in zip(wrong, exact, strict=True):
                     results[-1][place] = evaluation
@@ -386,69 +368,6 @@ class Evaluator:
         except tracing.NotTraceableError as error:
             self.notes[""] = f"every layer is measured by whole forward passes: {error}"
             return None
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Variants without repetitions and without those that are the layer's own kernel."""
-
-    variants: Variants
-    order: list[int | None]  # for each variant asked: its place among the distinct ones
-    n_distinct: int
-    ranks: list[int]
-
-    @classmethod
-    def of(cls, layer: str, own: Array, variants: Variants) -> "_Group":
-        match variants:
-            case Kernels(kernels):
-                for kernel in kernels:
-                    _require_fit(layer, own, kernel)
-                kept = [k for k in kernels if not _same_in_float32(k, own)]
-                places = iter(range(len(kept)))
-                order = [None if _same_in_float32(k, own) else next(places) for k in kernels]
-                return cls(Kernels(kept), order, len(kept), [])
-            case Truncations(decomposition, ranks):
-                if decomposition.shape != own.shape:
-                    raise ValueError(
-                        f"the decomposition is of a {decomposition.shape} kernel, the kernel of "
-                        f"{layer} is {own.shape}"
-                    )
-                if fractional := [rank for rank in ranks if int(rank) != rank]:
-                    raise ValueError(f"rank {fractional[0]} is no whole number")
-                distinct = sorted({int(rank) for rank in ranks})
-                n = len(decomposition.schmidt_values)
-                for rank in distinct:
-                    if not 1 <= rank <= n:
-                        raise ValueError(
-                            f"rank {rank} is not one of the {n} Schmidt values of cut "
-                            f"{decomposition.cut.label} of {layer}: choose 1 to {n}"
-                        )
-                if distinct and distinct[-1] == n:
-                    full = decomposition.truncated(n)
-                    _require_fit(layer, own, full)
-                    if _same_in_float32(full, own):
-                        distinct.pop()
-                order = [distinct.index(int(r)) if int(r) in distinct else None for r in ranks]
-                return cls(variants, order, len(distinct), distinct)
-
-    @property
-    def kernels(self) -> Iterator[Array]:
-        match self.variants:
-            case Kernels(kernels):
-                yield from kernels
-            case Truncations(decomposition, _):
-                for rank in self.ranks:
-                    yield decomposition.truncated(rank)
-
-    def response(self, convolution: Convolution) -> Response:
-        match self.variants:
-            case Kernels(kernels):
-                return responses.of_kernels(convolution, kernels)
-            case Truncations(decomposition, _):
-                return responses.of_truncations(convolution, decomposition, self.ranks)
-
-    def in_order(self, distinct: Sequence[Evaluation], unchanged: Evaluation) -> list[Evaluation]:
-        return [unchanged if place is None else distinct[place] for place in self.order]
 
 
 @dataclass(eq=False)
@@ -559,18 +478,3 @@ def _require_logits(logits: object, n: int) -> None:
             f"the network answers {n} images with {shape}: it must return logits of shape "
             f"({n}, classes)"
         )
-
-
-def _require_fit(layer: str, own: Array, kernel: Array) -> None:
-    if kernel.shape != own.shape:
-        raise ValueError(f"kernel for {layer} has shape {kernel.shape}: it must be {own.shape}")
-    bad = ~np.isfinite(kernel.astype(np.float32))
-    if bad.any():
-        raise ValueError(
-            f"kernel for {layer} holds {bad.sum()} NaN or infinite values in float32, the first "
-            f"at index {tuple(int(i) for i in np.argwhere(bad)[0])}"
-        )
-
-
-def _same_in_float32(kernel: Array, own: Array) -> bool:
-    return kernel.astype(np.float32).tobytes() == own.astype(np.float32).tobytes()

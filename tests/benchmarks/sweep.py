@@ -43,9 +43,10 @@ from torch import Generator, Tensor, nn
 from compressibility.networks import images as image_sets
 from compressibility.networks.architectures import ResNet50, VanillaCNN, initialised
 from compressibility.networks.arithmetic import ieee_float32
-from compressibility.networks.evaluation import Evaluator, Precision, Truncations
+from compressibility.networks.evaluation import Evaluator, Precision
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array
 from compressibility.networks.resumption import ResumableNetwork
+from compressibility.networks.variants import Truncations
 from compressibility.store import cache
 from compressibility.tensors.modes import distinct_cuts, matricize
 from compressibility.tensors.spectra import Spectrum
