@@ -90,6 +90,13 @@ def measure(
     images_dir: Annotated[
         Path | None, typer.Option(help="Where the images lie, if not in the cache.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with a sub-folder of images for each class, in the place of the "
+            "experiment's own images."
+        ),
+    ] = None,
 ) -> None:
     """Train an experiment's networks where they are missing, and measure what is missing.
 
@@ -97,14 +104,14 @@ def measure(
     the same command goes on and loses at most the tasks in hand. The cache is the folder
     datasets_cache of the checkout, or COMPRESSIBILITY_CACHE.
     """
-    from compressibility.experiments import ALL_CORES, named, seeds_from
+    from compressibility.experiments import ALL_CORES, named, on_folder, seeds_from
     from compressibility.measure import measure as run
     from compressibility.networks.devices import resolve
     from compressibility.progress import shown
     from compressibility.tasks import Place
     from compressibility.workers import cores, engaged
 
-    chosen = named(experiment)
+    chosen = named(experiment) if images is None else on_folder(named(experiment), images)
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
     wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen)
     path = out or place.cache.dataset(chosen.name)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -178,6 +179,26 @@ def named(name: str) -> Experiment:
             f"unknown experiment {name!r}: {hint}choose from {', '.join(EXPERIMENTS)}"
         )
     return EXPERIMENTS[name]
+
+
+def on_folder(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment with the images of a folder of class sub-folders in the place of its own.
+
+    It is named for the folder: ``cifar10-vanilla`` on ``flowers`` is ``flowers-vanilla``.
+
+    Raises:
+        ExperimentError: There is no such folder.
+    """
+    path = folder.resolve()
+    if not path.is_dir():
+        raise ExperimentError(f"{folder} is no folder: give one with a sub-folder for each class")
+    network = experiment.title.rpartition(" on ")[0]
+    return replace(
+        experiment,
+        name=f"{path.name}-{experiment.name.removeprefix(f'{experiment.images}-')}",
+        title=f"{network} on {path.name}",
+        images=str(path),
+    )
 
 
 def seeds_from(text: str, experiment: Experiment) -> tuple[int, ...]:

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import netCDF4
+import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from compressibility import cli, tasks
@@ -17,6 +19,7 @@ from compressibility.networks.training import rounded_to_float16
 from compressibility.store import netcdf
 from compressibility.store.cache import Cache, default
 from compressibility.tasks import Place
+from tests.small_experiment import SMALL
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
 
@@ -75,6 +78,7 @@ def _assert_taught(answer: tuple[int, str, str], *words: str) -> None:
         (("measure", "digits-vanilla", "--out", "README.md"), ("README.md", ".nc")),
         (("measure", "digits-vanilla", "--layers", "stage9.conv"), ("'stage9.conv'", "stage")),
         (("inspect", "nowhere.nc"), ("nowhere.nc", "No such file")),
+        (("measure", "digits-vanilla", "--images", "nowhere"), ("nowhere is no folder", "class")),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_to_do(call, arguments, words) -> None:
@@ -243,3 +247,38 @@ def test_the_cache_is_the_checkouts_unless_named(monkeypatch, tmp_path) -> None:
     assert default().root == Path(__file__).parents[1] / "datasets_cache"
     monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
     assert default().root == tmp_path
+
+
+def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiments_images(
+    call, cache, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("compressibility.experiments.EXPERIMENTS", {"small": SMALL})
+    folder = tmp_path / "shades"
+    rng = np.random.default_rng(0)
+    for name, brightness in (("dark", 100), ("bright", 160)):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = np.full((8, 8, 3), np.clip(rng.normal(brightness, 30), 0, 255), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    asked = ("measure", "small", "--images", str(folder), "--seeds", "0")
+    status, out, err = call(*asked, "--layers", "stage1.conv", "--workers", "1")
+    assert status == 0, err
+    path = cache.dataset("shades-small")
+    dataset = xr.load_dataset(path, engine="netcdf4")
+    assert str(path) in out
+    assert dataset.attrs["title"] == "Two convolutions on shades"
+    assert int(dataset["n_images"]) == 120 // 6
+    assert float(dataset["baseline_accuracy"].sel(seed=0)) > 0.6
+    tasks.load_images.cache_clear()
+    (folder / "bright" / "60.png").write_bytes((folder / "dark" / "00.png").read_bytes())
+    _assert_taught(call(*asked, "--layers", "stage1.conv"), str(path), "other images", "--out")
+    _assert_taught(call(*asked), str(path), "other images")
+
+
+def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
+    for name in ("dark", "bright"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / f"{number}.png")
+    asked = ("measure", "digits-vanilla", "--images", str(tmp_path / "few"), "--workers", "1")
+    _assert_taught(call(*asked), "few: 9 training images", "batch of 64")

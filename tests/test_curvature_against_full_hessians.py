@@ -263,6 +263,16 @@ def test_attention_has_second_derivatives():
     assert found == pytest.approx(quotients(hessian, directions), rel=1e-9)
 
 
+def test_the_curvature_of_a_network_that_is_all_but_certain_does_not_vanish():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False))
+    image, margin = torch.tensor([[1.0, 2.0, 2.0]]), 60.0
+    with torch.no_grad():
+        model[1].weight.copy_(torch.stack([image[0] * margin / 9, torch.zeros(3)]))
+    top = top_eigenvalues(model, ["1"], [(image, torch.tensor([0]))], 1, np.random.default_rng(0))
+    by_hand = 2 * 9 * np.exp(-margin)  # p (1 - p) |x|² (1, -1)(1, -1)ᵀ
+    assert top.eigenvalues == pytest.approx([by_hand], rel=1e-3)
+
+
 def test_a_flat_loss_has_no_curvature():
     model, batches = residual_network()
     with torch.no_grad():

@@ -62,6 +62,15 @@ def test_a_folder_of_class_sub_folders_is_an_image_set(tmp_path) -> None:
     assert set(images.test.labels.tolist()) == {0, 1}
 
 
+def test_the_first_images_of_a_folder_are_of_all_classes_and_always_the_same(tmp_path) -> None:
+    _write_classes(tmp_path / "train", {"cat": 30, "dog": 30})
+    _write_classes(tmp_path / "test", {"cat": 20, "dog": 20})
+    images, again = load(str(tmp_path), tmp_path), load(str(tmp_path), tmp_path)
+    assert set(images.train.labels[:10].tolist()) == {0, 1}
+    assert set(images.test.labels[:10].tolist()) == {0, 1}
+    assert images.checksum == again.checksum
+
+
 def test_a_folder_without_class_sub_folders_is_refused(tmp_path) -> None:
     with pytest.raises(ImagesError, match="class sub-folders"):
         load(str(tmp_path), tmp_path)

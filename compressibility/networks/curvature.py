@@ -404,6 +404,7 @@ def _top(hessian: _Hessian, k: int, rng: np.random.Generator, tolerance: float) 
     start = hessian @ rng.standard_normal(hessian.size)
     if not start.any():
         return Eigenpairs(np.zeros(k), np.zeros(k), np.eye(k, hessian.size))
+    start /= np.linalg.norm(start)  # else the next product may vanish in float32
     values, vectors = eigsh(
         LinearOperator((hessian.size,) * 2, matvec=hessian.__matmul__, dtype=np.float64),
         k,

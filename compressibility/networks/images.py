@@ -133,7 +133,8 @@ def folder(path: Path, size: int = 32) -> ImageSet:
     """Images in class sub-folders, scaled and cropped to ``size`` by ``size`` colour pixels.
 
     ``path/train`` and ``path/test`` are taken where both exist; otherwise every sixth image of
-    ``path`` is a test image. Every tenth training image is held out.
+    ``path`` is a test image. Every tenth training image is held out. The images of each part are
+    in a random order, always the same, so that the first few are of all classes.
 
     Raises:
         ImagesError: There is no such folder, or no class sub-folder with images in it.
@@ -151,7 +152,8 @@ def folder(path: Path, size: int = 32) -> ImageSet:
                 f"{part} holds no class sub-folders with images ({error}); "
                 "put each class's images into a folder of its own"
             ) from error
-        pixels = [(image.numpy(), label) for image, label in images]
+        order = np.random.default_rng(0).permutation(len(images))
+        pixels = [(image.numpy(), label) for image, label in (images[i] for i in order)]
         return (
             np.stack([image for image, _ in pixels]),
             np.array([label for _, label in pixels]),

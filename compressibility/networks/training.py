@@ -110,7 +110,13 @@ def train(
 
     Raises:
         FloatingPointError: The loss is no longer finite.
+        ValueError: There are too few images for one batch.
     """
+    if len(images.train) < recipe.batch_size:
+        raise ValueError(
+            f"{images.name}: {len(images.train)} training images do not fill one batch of "
+            f"{recipe.batch_size}: give more images"
+        )
     network.to(device).to(memory_format=torch.channels_last).train()
     inputs = images.normalised(images.train.images.to(device))
     labels = images.train.labels.to(device)
