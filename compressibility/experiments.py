@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from compressibility.networks.architectures import Architecture, ResNet50, VanillaCNN
 from compressibility.networks.evaluation import Precision
-from compressibility.networks.training import Recipe, SmallWindows
+from compressibility.networks.training import Recipe
 from compressibility.tensors.truncation import THRESHOLDS
 
 ALL_CORES: Final = 0
@@ -86,7 +86,6 @@ _SMALL_RESNET_RECIPE: Final = replace(
     epochs=14,
     batch_size=128,
     peak_learning_rate=0.2,
-    small_windows=SmallWindows(epochs=8, size=24),
 )
 _THREE_SEEDS: Final = (0, 1, 2)
 _EIGHT_SEEDS: Final = tuple(range(8))

@@ -100,7 +100,7 @@ def training_json(experiment: Experiment, seed: int, images_checksum: str) -> st
     return provenance.canonical_json(
         {
             "architecture": settings["architecture"],
-            "recipe": {k: v for k, v in settings["recipe"].items() if v is not None},
+            "recipe": settings["recipe"],
             "images": images_checksum,
             "seed": seed,
         }

@@ -1,4 +1,3 @@
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from compressibility.networks.images import digits
 from compressibility.networks.training import (
     Progress,
     Recipe,
-    SmallWindows,
     augmented,
     rounded_to_float16,
     train,
@@ -77,33 +75,6 @@ def test_augmented_images_are_shifts_and_mirrors_of_the_image() -> None:
     assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
 
 
-def test_small_windows_are_parts_of_the_padded_image_for_the_first_epochs_alone() -> None:
-    recipe = replace(RECIPE, flip=False, small_windows=SmallWindows(epochs=2, size=3))
-    image = torch.arange(1.0, 26).reshape(1, 1, 5, 5)
-    padded = np.pad(image.numpy()[0, 0], 1)
-    allowed = {padded[r : r + 3, c : c + 3].tobytes() for r in range(5) for c in range(5)}
-    generator = Generator().manual_seed(0)
-    drawn = augmented(image.repeat(500, 1, 1, 1), recipe, generator, recipe.window(1))
-    assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
-    assert recipe.window(2) is None
-    assert augmented(image, recipe, generator, recipe.window(2)).shape == image.shape
-
-
-def test_a_network_learns_from_small_windows_and_then_whole_images() -> None:
-    recipe = replace(RECIPE, flip=False, epochs=4, small_windows=SmallWindows(epochs=2, size=6))
-    generator = Generator().manual_seed(0)
-    losses: list[float] = []
-    train(
-        initialised(NETWORK, 1, 10, generator),
-        digits(),
-        recipe,
-        generator,
-        device=CPU,
-        report=lambda progress: losses.append(progress.loss),
-    )
-    assert losses[-1] < losses[0]
-
-
 def test_rounding_keeps_what_float16_holds_and_nothing_else() -> None:
     network = rounded_to_float16(initialised(NETWORK, 1, 10, Generator().manual_seed(0)))
     before = _state(network)
@@ -127,6 +98,13 @@ def test_initial_kernels_have_hes_variance() -> None:
             expected = 2 / (out * height * width)
             spread = 6 * expected * (2 / parameter.numel()) ** 0.5
             assert abs(float(parameter.detach().double().var()) - expected) < spread, name
+
+
+def test_the_blocks_of_a_resnet_begin_as_the_identity() -> None:
+    network = initialised(ResNet50(), 3, 10, Generator().manual_seed(0)).eval()
+    values = torch.randn(2, 256, 5, 5, generator=Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(network.layer1[1](values), values.relu())
 
 
 def test_one_seed_gives_one_network_and_another_seed_another() -> None:

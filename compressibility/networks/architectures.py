@@ -41,7 +41,10 @@ class VanillaCNN:
 
 @dataclass(frozen=True)
 class ResNet50:
-    """Torchvision's ResNet-50 with a stem for small images: a 3 by 3 convolution, no max-pool."""
+    """Torchvision's ResNet-50 with a stem for small images: a 3 by 3 convolution, no max-pool.
+
+    The last batch norm of each block begins at scale 0, so that the block begins as the identity.
+    """
 
     stem_stride: int = 1
 
@@ -49,7 +52,7 @@ class ResNet50:
         """The network on images of ``in_channels`` channels, with torchvision's weights."""
         from torchvision.models import resnet50
 
-        network: nn.Module = resnet50(weights=None, num_classes=n_classes)
+        network: nn.Module = resnet50(weights=None, num_classes=n_classes, zero_init_residual=True)
         network.conv1 = nn.Conv2d(
             in_channels, 64, 3, stride=self.stem_stride, padding=1, bias=False
         )
@@ -66,7 +69,7 @@ def initialised(
     """The network in float32 on the CPU, every weight drawn from ``generator`` in module order.
 
     Convolutions: normal with variance 2 / (entries of OUT, KH, KW) [1]. Linear layers: uniform
-    within 1/sqrt(inputs), biases too. Batch norm: scale 1, shift 0.
+    within 1/sqrt(inputs), biases too. Batch norms stay as the architecture builds them.
 
     References:
         [1] He et al., Delving deep into rectifiers, ICCV 2015, eq. 14.
@@ -84,6 +87,4 @@ def initialised(
                     bound = 1 / math.sqrt(module.in_features)
                     module.weight.uniform_(-bound, bound, generator=generator)
                     module.bias.uniform_(-bound, bound, generator=generator)
-                case nn.BatchNorm2d():
-                    module.reset_parameters()
     return network

@@ -17,24 +17,13 @@ Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
-class SmallWindows:
-    """The first ``epochs`` epochs see windows of ``size`` by ``size`` pixels, at random places."""
-
-    epochs: int
-    size: int
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Stochastic gradient descent with Nesterov momentum and one cycle of the learning rate.
 
     The rate rises linearly from 0 to ``peak_learning_rate`` over the first ``warm_up`` share of
     the steps and falls linearly to 0 over the rest. Images are shifted by up to ``shift`` pixels
-    (zeros come in from outside) and, with ``flip``, mirrored at random; with ``small_windows``
-    the first epochs, cheaper, see a part of them. Weight decay acts on kernels alone.
-
-    A setting added later is None where it does nothing: it then leaves no trace in what is kept
-    with a checkpoint, and networks trained before it stay what they are.
+    (zeros come in from outside) and, with ``flip``, mirrored at random. Weight decay acts on
+    kernels alone.
     """
 
     epochs: int
@@ -47,12 +36,6 @@ class Recipe:
     shift: int = 0
     flip: bool = False
     precision: Precision = "float32"
-    small_windows: SmallWindows | None = None
-
-    def window(self, epoch: int) -> int | None:
-        """Side of the windows of an epoch, from 0; None for the whole image."""
-        small = self.small_windows
-        return small.size if small is not None and epoch < small.epochs else None
 
 
 @dataclass(frozen=True)
@@ -64,20 +47,15 @@ class Progress:
     loss: float
 
 
-def augmented(
-    images: Tensor, recipe: Recipe, generator: Generator, window: int | None = None
-) -> Tensor:
-    """``images`` (n, channels, size, size), each shifted and mirrored at random.
-
-    With ``window``, of that size: the windows' places are uniform in the padded image.
-    """
-    count, size = len(images), images.shape[-1]
-    window = window or size
-    places = size + 2 * recipe.shift - window + 1
-    if places > 1:
+def augmented(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """``images`` (n, channels, height, width), each shifted and mirrored at random."""
+    count, _, height, width = images.shape
+    if recipe.shift:
         padded = F.pad(images, [recipe.shift] * 4)
-        offsets = torch.randint(places, (2, count, 1), generator=generator)
-        rows, columns = offsets.to(images.device) + torch.arange(window, device=images.device)
+        offsets = torch.randint(2 * recipe.shift + 1, (2, count, 1), generator=generator)
+        rows, columns = offsets.to(images.device)
+        rows = rows + torch.arange(height, device=images.device)
+        columns = columns + torch.arange(width, device=images.device)
         number = torch.arange(count, device=images.device)
         images = padded[number[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         images = images.permute(0, 3, 1, 2)
@@ -143,7 +121,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = _rate(recipe, epoch * batches + batch, steps)
             chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-            batch_images = augmented(inputs[chosen], recipe, generator, recipe.window(epoch))
+            batch_images = augmented(inputs[chosen], recipe, generator)
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
             ):

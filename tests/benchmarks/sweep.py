@@ -98,6 +98,7 @@ def network_and_images(name: str, n_images: int) -> tuple[nn.Module, Tensor, Ten
                 module.weight.copy_(_decaying(module.weight, generator))
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None
+                nn.init.ones_(module.weight)
         network.train()(inputs[:256])
     return network.eval(), inputs, labels, f"random weights, {source}"
 
