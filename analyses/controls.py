@@ -226,7 +226,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Entropies, spectra, and the map of cuts and layers."""
     sweep = Sweep(dataset)
     n = len(sweep.seeds)
-    shown = few(len(sweep.layers))
+    shown = few(sweep.measured_layers)
     what = f"{averaged(sweep)}, band: 95 % t-interval over networks" if n > 1 else "one network"
     significant = (
         "Dots: not zero, at a false-discovery rate of 5 % over the whole map (Benjamini-Yekutieli)."

@@ -202,7 +202,7 @@ def _flatter(sweep: Sweep) -> Answer:
 def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Curvature along truncations against norm loss, beside the average and the top eigenvalue."""
     sweep = Sweep(dataset)
-    shown = few(len(sweep.layers))
+    shown = few(sweep.measured_layers)
     n = len(sweep.seeds)
     what = f"{averaged(sweep)}, band: 95 % t-interval" if n > 1 else "one network"
     return (

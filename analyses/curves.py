@@ -211,6 +211,13 @@ class Sweep:
         same_as = self.dataset["same_as"].transpose("layer", "mode").values
         return np.asarray(same_as == np.array(self.modes, dtype=object))
 
+    @cached_property
+    def measured_layers(self) -> list[int]:
+        """Places of the layers of which any spectrum is measured; all, if there is none."""
+        spectra = self.values("schmidt_value", "layer", "weights", "mode", "seed", "schmidt_index")
+        measured = np.isfinite(spectra).any(axis=(1, 2, 3, 4))
+        return np.flatnonzero(measured if measured.any() else ~measured).tolist()
+
     def mode_index(self, mode: str) -> int:
         """Position of a cut.
 

@@ -267,14 +267,14 @@ def _blind_spots(claim: Claim) -> tuple[str, ...]:
 def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Accuracy against norm loss and against compression, and the differences."""
     sweep = Sweep(dataset)
-    several = np.flatnonzero(sweep.distinct.sum(axis=1) > 1)
-    candidates = several if several.size else np.arange(len(sweep.layers))
-    shown = [int(candidates[i]) for i in few(len(candidates))]
+    several = [i for i in sweep.measured_layers if sweep.distinct[i].sum() > 1]
+    candidates = several or sweep.measured_layers
+    shown = few(candidates)
     some = (
         ""
         if len(shown) == len(sweep.layers)
-        else f" Shown are {len(shown)} of the {len(candidates)} layers with more than one cut, "
-        "evenly spaced in depth; the tests use all."
+        else f" Shown are {len(shown)} of the {len(candidates)} measured layers with more than one "
+        "cut, evenly spaced in depth; the tests use all."
     )
     n = len(sweep.seeds)
     what = (

@@ -292,15 +292,20 @@ def band(axes: Axes, curve: Curve | None, *, scale: float = 1.0, **style: Any) -
         )
 
 
-def few(n: int, most: int = 8) -> list[int]:
-    """At most this many of n layers, evenly spaced and with both ends."""
-    return sorted(set(np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()))
+def few(layers: Sequence[int], most: int = 8) -> list[int]:
+    """At most this many of the layers, evenly spaced and with both ends."""
+    places = np.linspace(0, len(layers) - 1, min(len(layers), most)).round().astype(int)
+    return [layers[place] for place in places]
 
 
 def selection(shown: Sequence[int], sweep: Sweep) -> str:
     """For a caption: which layers are drawn, where not all are; begins with a space."""
-    n = len(sweep.layers)
-    return f" Shown are {len(shown)} of {n} layers, evenly spaced in depth." * (len(shown) < n)
+    n = len(sweep.measured_layers)
+    if len(shown) == len(sweep.layers):
+        return ""
+    if len(shown) == n:
+        return f" Shown: the measured layers, {n} of {len(sweep.layers)}."
+    return f" Shown are {len(shown)} of {n} layers, evenly spaced in depth."
 
 
 def forest(axes: Axes, found: tuple[Finding, ...], name: Callable[[Finding], str]) -> None:

@@ -33,36 +33,30 @@ FIRST: Final = "conv1"
 STAGE: Final = re.compile(r"layer3\.\d+\.conv2")
 
 
-def has_them(dataset: xr.Dataset) -> bool:
-    """Whether the dataset holds the kernels of the paper's first experiments."""
-    layers = [str(name) for name in dataset["layer"].values]
-    return FIRST in layers and any(STAGE.fullmatch(name) for name in layers)
-
-
 def plots(dataset: xr.Dataset) -> tuple[Plot, ...]:
-    """The two figures; none for a network that is no ResNet."""
-    if not has_them(dataset):
-        return ()
+    """The figures of those of these kernels that are measured; none for a network without them."""
     sweep = Sweep(dataset)
-    n = len(sweep.seeds)
-    what = f"{averaged(sweep)}, bands: 95 % t-interval" if n > 1 else "one network, no bands"
-    return (
-        Plot(
-            "first-conv1-out",
-            "conv1 cut along OUT",
-            f"First: Schmidt values of conv1 along OUT, in units of the kernel's norm. Second: "
-            f"test accuracy against the norm loss of the truncation ({what}; grey: the random "
-            "perturbation of equal norm and overlap; dotted: the untouched network).",
-            lambda narrow: _draw_conv1(sweep, narrow),
-        ),
-        Plot(
-            "first-conv4-out-kw",
-            "conv4 kernels cut along OUT,KW against OUT",
-            "Test accuracy against norm loss for each 3×3 kernel of the stage conv4 "
-            f"({what}; dotted: the untouched network).",
-            lambda narrow: _draw_conv4(sweep, narrow),
-        ),
+    measured = [sweep.layers[i] for i in sweep.measured_layers]
+    stage = [i for i in sweep.measured_layers if STAGE.fullmatch(sweep.layers[i])]
+    several = len(sweep.seeds) > 1
+    what = f"{averaged(sweep)}, bands: 95 % t-interval" if several else "one network, no bands"
+    conv1 = Plot(
+        "first-conv1-out",
+        "conv1 cut along OUT",
+        f"First: Schmidt values of conv1 along OUT, in units of the kernel's norm. Second: "
+        f"test accuracy against the norm loss of the truncation ({what}; grey: the random "
+        "perturbation of equal norm and overlap; dotted: the untouched network).",
+        lambda narrow: _draw_conv1(sweep, narrow),
     )
+    conv4 = Plot(
+        "first-conv4-out-kw",
+        "conv4 kernels cut along OUT,KW against OUT",
+        "Test accuracy against norm loss for each measured 3×3 kernel of the stage conv4 "
+        f"({what}; dotted: the untouched network).",
+        lambda narrow: _draw_conv4(sweep, stage, narrow),
+    )
+    is_resnet = any(STAGE.fullmatch(name) for name in sweep.layers)
+    return (conv1,) * (is_resnet and FIRST in measured) + (conv4,) * bool(stage)
 
 
 def _draw_conv1(sweep: Sweep, narrow: bool) -> Figure:
@@ -96,9 +90,8 @@ def _draw_conv1(sweep: Sweep, narrow: bool) -> Figure:
     return panels.figure
 
 
-def _draw_conv4(sweep: Sweep, narrow: bool) -> Figure:
-    layers = [i for i, name in enumerate(sweep.layers) if STAGE.fullmatch(name)]
-    layers = [layers[i] for i in few(len(layers), 8)]
+def _draw_conv4(sweep: Sweep, stage: list[int], narrow: bool) -> Figure:
+    layers = few(stage)
     panels = grid(len(layers), narrow=narrow, columns=(3, 2), legend_rows=1)
     y = sweep.accuracy_change + sweep.baseline_accuracy
     for axes, layer in zip(panels.axes, layers, strict=True):

@@ -135,7 +135,7 @@ def _gentle(sweep: Sweep) -> Answer:
 def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     """Accuracy against norm loss, under truncation and under noise."""
     sweep = Sweep(dataset)
-    shown = few(len(sweep.layers))
+    shown = few(sweep.measured_layers)
     several = len(sweep.seeds) > 1
     what = f"{averaged(sweep)}, band: 95 % t-interval over networks" if several else "one network"
     return (

@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 
 from analyses import first_experiments, report
 from analyses.__main__ import CHECKOUT, main
+from analyses.curves import Sweep
 from analyses.figures import Plot, svg
 from analyses.report import chapter, findings_json, page
 from compressibility.store.netcdf import save
+from compressibility.store.schema import VARIABLES
 from tests.synthetic_dataset import Effects, make
 
 RESNET = (
@@ -209,8 +211,24 @@ def test_a_resnet_gets_the_papers_first_experiments(n_seeds):
     Tags(page([found]))
 
 
+def test_layers_that_are_not_measured_get_no_panels():
+    whole = make(Effects(), n_seeds=1, names=RESNET, shapes=RESNET_SHAPES)
+    partial = whole.copy(deep=True)
+    for variable in VARIABLES:
+        if variable.parts and "layer" in variable.dims:
+            held = partial[variable.name]
+            partial[variable.name] = held.where(held["layer"] == "conv1", variable.missing)
+    assert Sweep(partial).measured_layers == [0]
+    drawings = [d for s in chapter("resnet", partial).sections for d in s.drawings]
+    assert {"resnet-first-conv1-out", "resnet-noise"} <= {d.name for d in drawings}
+    assert "resnet-first-conv4-out-kw" not in {d.name for d in drawings}
+    (noise,) = (d for d in drawings if d.name == "resnet-noise")
+    assert f"Shown: the measured layers, 1 of {len(RESNET)}." in noise.caption
+    assert "conv1" in noise.wide
+    assert not re.search(r"layer\d", noise.wide)
+
+
 def test_other_networks_do_not(dataset):
-    assert not first_experiments.has_them(dataset)
     assert first_experiments.plots(dataset) == ()
 
 
