@@ -257,7 +257,7 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
             "What training takes away, by layer and cut",
             "Entanglement entropy over its maximum, initial minus trained weights, in % (mean over "
             f"{n} network{'s' if n > 1 else ''}); dark: more structure after training. Empty: the "
-            f"cut does not exist or is another cut. {significant}",
+            f"cut does not exist or is another cut, or is not measured. {significant}",
             lambda narrow: _draw_map(sweep, narrow),
             "controls",
         ),
@@ -335,8 +335,9 @@ def _draw_spectra(sweep: Sweep, shown: list[int], narrow: bool) -> Figure:
 
 
 def _draw_map(sweep: Sweep, narrow: bool) -> Figure:
-    mean, significant = entropy_map(sweep)
-    n_layers = len(sweep.layers)
+    rows = sweep.measured_layers
+    mean, significant = (table[rows] for table in entropy_map(sweep))
+    n_layers = len(rows)
     row = 0.3 if n_layers <= 12 else 0.17
     panels = grid(1, narrow=narrow, height=row * n_layers, left=1.25)
     axes = panels.axes[0]
@@ -365,7 +366,7 @@ def _draw_map(sweep: Sweep, narrow: bool) -> Figure:
     axes.set_ylim(n_layers, 0)
     axes.set_yticks(
         np.arange(n_layers) + 0.5,
-        [shorten(name, 16) for name in sweep.layers],
+        [shorten(sweep.layers[i], 16) for i in rows],
         fontsize=8 if n_layers <= 12 else 6,
     )
     axes.set_xticks(

@@ -160,7 +160,7 @@ def _gaps(found: tuple[Finding, ...], samples: dict[str, Sample], sweep: Sweep) 
     left_out = dict.fromkeys(text for s in samples.values() for text in s.left_out)
     return (
         f"Each comparison rests on {between} of {len(sweep.layers)} layers: those where both cuts "
-        "exist and differ.",
+        "exist, differ and are measured.",
         *left_out,
     )
 
@@ -270,12 +270,14 @@ def plots(dataset: xr.Dataset, answers: tuple[Answer, ...]) -> tuple[Plot, ...]:
     several = [i for i in sweep.measured_layers if sweep.distinct[i].sum() > 1]
     candidates = several or sweep.measured_layers
     shown = few(candidates)
-    some = (
-        ""
-        if len(shown) == len(sweep.layers)
-        else f" Shown are {len(shown)} of the {len(candidates)} measured layers with more than one "
-        "cut, evenly spaced in depth; the tests use all."
-    )
+    some = ""
+    if len(shown) < len(candidates):
+        some = (
+            f" Shown are {len(shown)} of the {len(candidates)} layers with more than one cut, "
+            "evenly spaced in depth; the tests use all."
+        )
+    elif len(shown) < len(sweep.layers):
+        some = f" Shown: the {len(shown)} measured layers with more than one cut."
     n = len(sweep.seeds)
     what = (
         f"Lines: {averaged(sweep)}; bands: 95 % t-interval over networks"

@@ -173,10 +173,22 @@ def _deeper(sweep: Sweep) -> Answer:
             confounded,
             f"These are {len(changes.layers)} layers of one architecture: the networks can repeat, "
             "the layers cannot, so nothing here speaks for other architectures.",
+            *_span(sweep, changes),
             *found[0].caveats,
         ),
         n_seeds=found[0].n_seeds,
         findings=found,
+    )
+
+
+def _span(sweep: Sweep, found: Sample) -> tuple[str, ...]:
+    """What to say of a slope from layers that are far from the first or the last."""
+    x = _depths(sweep, found)
+    if x[-1] - x[0] > 0.9:
+        return ()
+    return (
+        f"The layers that it rests on have relative depths {plain(x[0])} to {plain(x[-1])} only; "
+        "from the first layer to the last the slope is extrapolated.",
     )
 
 
@@ -245,6 +257,7 @@ def _special(sweep: Sweep) -> Answer:
             undetectable(found),
             "One random perturbation per network, layer and norm loss: its own luck is part of the "
             "spread between networks.",
+            *_span(sweep, truncated),
             *found[0].caveats,
         ),
         n_seeds=found[0].n_seeds,

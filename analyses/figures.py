@@ -248,7 +248,11 @@ def panel_title(axes: Axes, text: str) -> None:
 
 def shorten(layer: str, length: int = 22) -> str:
     """A layer's path, its middle left out where it is long."""
-    return layer if len(layer) <= length else f"{layer[:7]}…{layer[-(length - 8) :]}"
+    return (
+        layer
+        if len(layer) <= length
+        else f"{layer[: length // 2]}…{layer[-(length - length // 2 - 1) :]}"
+    )
 
 
 def spread(values: Floats) -> tuple[Floats, Floats, Floats]:

@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from analyses.curves import (
     LARGEST_NORM_LOSS,
@@ -142,7 +141,7 @@ def _better(sweep: Sweep) -> Answer:
                 "all layers."
                 if layers == len(sweep.layers)
                 else f"{layers} of {len(sweep.layers)} layers (the others have no two-mode cut of "
-                "their own)."
+                "their own, or are not measured)."
             ),
             *dict.fromkeys(text for f in found for text in f.caveats),
         ),
@@ -175,7 +174,7 @@ def _draw(sweep: Sweep, narrow: bool) -> Figure:
     panels = grid(
         2, narrow=narrow, columns=(2, 1), height=2.3, legend_rows=2 if narrow else 1, share=False
     )
-    layers = np.flatnonzero(sweep.distinct.all(axis=1))
+    layers = [i for i in sweep.measured_layers if sweep.distinct[i].all()]
 
     def style(mode: str) -> dict[str, Any]:
         return {**cut_style(mode), "linewidth": 2.4 if mode in DOUBLE else 1.1}
@@ -209,15 +208,15 @@ def _draw(sweep: Sweep, narrow: bool) -> Figure:
 
 
 def _over_layers(
-    sweep: Sweep, x: Floats, j: int, layers: NDArray[np.intp], low: float, high: float
+    sweep: Sweep, x: Floats, j: int, layers: list[int], low: float, high: float
 ) -> Curve | None:
     """Mean over layers of each network's curve on one grid, y (networks, points)."""
     networks = [
-        [sweep.curve(x, sweep.logit_change, int(i), j, seed) for i in layers]
+        [sweep.curve(x, sweep.logit_change, i, j, seed) for i in layers]
         for seed in range(len(sweep.seeds))
     ]
     complete = [curves for curves in networks if all(len(curve) for curve in curves)]
-    if not complete or not len(layers):
+    if not complete or not layers:
         return None
     joined = mean_curve([k for c in complete for k in c], low, high)
     if joined is None:
