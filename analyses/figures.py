@@ -309,7 +309,7 @@ def selection(shown: Sequence[int], sweep: Sweep) -> str:
         return ""
     if len(shown) == n:
         return f" Shown: the measured layers, {n} of {len(sweep.layers)}."
-    return f" Shown are {len(shown)} of {n} layers, evenly spaced in depth."
+    return f" Shown are {len(shown)} of the {n} measured layers, evenly spaced in depth."
 
 
 def forest(axes: Axes, found: tuple[Finding, ...], name: Callable[[Finding], str]) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -88,9 +89,9 @@ def test_a_file_reads_the_same_without_this_package(dataset: xr.Dataset) -> None
 
 @SOME
 @given(partial_datasets(), st.randoms())
-def test_the_order_of_dimensions_does_not_matter(dataset: xr.Dataset, random: object) -> None:
+def test_the_order_of_dimensions_does_not_matter(dataset: xr.Dataset, random: Random) -> None:
     dims = list(dataset.sizes)
-    random.shuffle(dims)  # type: ignore[attr-defined]
+    random.shuffle(dims)
     validate(dataset.transpose(*dims))
 
 

@@ -8,6 +8,7 @@ from hypothesis.errors import NoSuchExample
 
 from compressibility.tensors.decompositions import cp_kernel
 from compressibility.tensors.modes import CUTS, matricize, matrix_shape
+from compressibility.tensors.spectra import Spectrum
 from property_tests.strategies import (
     DTYPES,
     EPS,
@@ -130,8 +131,8 @@ def test_most_drawn_kernels_have_full_rank() -> None:
 
 
 @given(spectra())
-def test_drawn_spectra_are_of_one_of_the_scales(drawn: object) -> None:
-    largest = drawn.schmidt_values[0]  # type: ignore[attr-defined]
+def test_drawn_spectra_are_of_one_of_the_scales(drawn: Spectrum) -> None:
+    largest = drawn.schmidt_values[0]
     assert largest == 0 or any(0.01 * s * (1 - EPS) <= largest <= s * (1 + EPS) for s in SCALES)
 
 

@@ -289,7 +289,8 @@ def test_the_measured_model_is_left_as_it_was(name: str, images: Tensor, labels:
 def test_float32_is_float32_meanwhile_and_the_settings_are_left_as_they_were(
     images: Tensor, labels: Tensor
 ) -> None:
-    settings: Any = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
+    backends: Any = torch.backends.mkldnn
+    settings = backends.conv
     seen: list[str] = []
     network = network_of("vanilla")
     network.register_forward_pre_hook(lambda *_: seen.append(settings.fp32_precision))

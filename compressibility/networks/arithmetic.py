@@ -11,12 +11,12 @@ from torch import Tensor
 @contextmanager
 def ieee_float32() -> Iterator[None]:
     """Float32 arithmetic as IEEE 754 has it: no TF32, no bfloat16 inside matrix products."""
-    backends = torch.backends  # whose type stubs lack the precision of convolutions
+    backends: Any = torch.backends  # whose type stubs lack the precision of convolutions
     settings: tuple[Any, ...] = (
         backends.cuda.matmul,
-        backends.cudnn.conv,  # type: ignore[attr-defined]
-        backends.mkldnn.conv,  # type: ignore[attr-defined]
-        backends.mkldnn.matmul,  # type: ignore[attr-defined]
+        backends.cudnn.conv,
+        backends.mkldnn.conv,
+        backends.mkldnn.matmul,
     )
     before = [each.fp32_precision for each in settings]
     try:

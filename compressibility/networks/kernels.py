@@ -129,8 +129,8 @@ def refusal(module: nn.Module) -> str | None:
         )
     if "weight" not in own:
         if parametrize.is_parametrized(module, "weight"):
-            steps: Any = module.parametrizations["weight"]  # type: ignore[index]
-            sources = ", ".join(type(step).__name__ for step in steps)
+            parametrizations: Any = module.parametrizations
+            sources = ", ".join(type(step).__name__ for step in parametrizations["weight"])
         else:
             sources = ", ".join(key for key in own if key != "bias") or "elsewhere"
         return f"its weight is computed anew in every pass, from {sources}"

@@ -145,8 +145,9 @@ def _writes(function: Callable[..., Any]) -> bool:
 
 
 def _called_in_place(node: fx.Node) -> bool:
+    function: Any = node.target
     try:
-        bound = inspect.signature(node.target).bind(*node.args, **node.kwargs)  # type: ignore[arg-type]
+        bound = inspect.signature(function).bind(*node.args, **node.kwargs)
     except (TypeError, ValueError):
         return False
     return bool(bound.arguments.get("inplace", False))

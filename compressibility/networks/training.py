@@ -130,7 +130,7 @@ def train(
                 logits.float(), labels[chosen], label_smoothing=recipe.label_smoothing
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
             total += loss.detach()
         mean = float(total) / batches
