@@ -156,10 +156,11 @@ def measure(
     """
     if out.exists():
         held = _sweep(experiment, place, out, layers)
+        assert held.known is not None
         whole = all(held.holds(seed) for seed in seeds)
         if not whole or Path(experiment.images).is_dir():
-            _require_images(held, out)
-        if whole and held.known is not None:
+            tasks.require_images(held.known, experiment, place.images)
+        if whole:
             return held.known
     shards = place.cache.shards(experiment.name)
     with exclusive(out, experiment.name), exclusive(shards, experiment.name):
@@ -210,17 +211,6 @@ def _require_same(known: xr.Dataset, experiment: Experiment, out: Path) -> None:
                 f"{out} was measured on another grid of {name} ({known.sizes[name]} values); "
                 "move it away, or choose another --out"
             )
-
-
-def _require_images(sweep: _Sweep, out: Path) -> None:
-    """What is still to be measured must be measured on the images that the rest was."""
-    images = tasks.load_images(sweep.experiment, sweep.place.images)
-    if images.checksum != sweep.images_checksum:
-        raise ExperimentError(
-            f"{out} was measured on other images than {sweep.experiment.images} holds now "
-            f"(SHA-256 {sweep.images_checksum[:12]}… and {images.checksum[:12]}…): put those "
-            "back, or choose another --out"
-        )
 
 
 def _run(

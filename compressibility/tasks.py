@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import Generator, nn
 
-from compressibility.experiments import Experiment, HessianPlan
+from compressibility.experiments import Experiment, ExperimentError, HessianPlan
 from compressibility.networks import architectures, checkpoints, devices, images, training
 from compressibility.networks.curvature import (
     Batches,
@@ -157,6 +157,21 @@ def measure(task: Task, place: Place, key: str) -> xr.Dataset:
     )
     shard[f"{task.group.value}_precision"][:] = _precision(task, place)
     return shard
+
+
+def require_images(dataset: xr.Dataset, experiment: Experiment, directory: Path) -> None:
+    """Refuse other images than those that a dataset was measured on.
+
+    Raises:
+        ExperimentError: The experiment's images are others.
+    """
+    held, here = dataset.attrs["images_checksum"], load_images(experiment, directory).checksum
+    if here != held:
+        raise ExperimentError(
+            f"{experiment.name} was measured on other images than those of {experiment.images} "
+            f"here (SHA-256 {held[:12]}… and {here[:12]}…): put those back, or measure into "
+            "another file with --out"
+        )
 
 
 @lru_cache(maxsize=1)

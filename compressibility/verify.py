@@ -79,12 +79,7 @@ def verify(
         ExperimentError: Nothing is measured, the dataset holds other images, or a checkpoint is
             not there or not the network that was measured.
     """
-    images = tasks.load_images(experiment, place.images)
-    if images.checksum != dataset.attrs["images_checksum"]:
-        raise ExperimentError(
-            f"{experiment.name} was measured on other images than those in {place.images} "
-            f"(SHA-256 {dataset.attrs['images_checksum'][:12]}… and {images.checksum[:12]}…)"
-        )
+    tasks.require_images(dataset, experiment, place.images)
     flags = dataset["truncation_flag"].transpose("seed", "layer", "mode").values
     measured = np.argwhere(flags == Flag.MEASURED.value)
     if not len(measured):

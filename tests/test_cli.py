@@ -271,8 +271,8 @@ def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiment
     assert float(dataset["baseline_accuracy"].sel(seed=0)) > 0.6
     tasks.load_images.cache_clear()
     (folder / "bright" / "60.png").write_bytes((folder / "dark" / "00.png").read_bytes())
-    _assert_taught(call(*asked, "--layers", "stage1.conv"), str(path), "other images", "--out")
-    _assert_taught(call(*asked), str(path), "other images")
+    _assert_taught(call(*asked, "--layers", "stage1.conv"), "shades-small", "other images", "--out")
+    _assert_taught(call(*asked), "shades-small", "other images")
 
 
 def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
