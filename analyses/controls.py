@@ -66,6 +66,8 @@ MARGIN: Final = 0.01
 NULL_DRAWS: Final = 20
 
 LESS_ENTANGLED: Final = Claim(
+    key="controls",
+    title="Training and correlations",
     question="Are trained kernels more compressible than untrained and than shuffled ones?",
     claim="Trained kernels have a lower entanglement entropy than their initial weights and than "
     "their own shuffled weights.",
@@ -75,6 +77,8 @@ LESS_ENTANGLED: Final = Claim(
     unit="of the maximum",
 )
 CALIBRATED: Final = Claim(
+    key="null",
+    title="Before training",
     question="Are kernels before training as entangled as random matrices?",
     claim="Before training, entanglement entropies are those of Gaussian random matrices, within "
     "1 % of the maximum.",
@@ -89,14 +93,11 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     """The two answers: less entangled, calibrated."""
     sweep = Sweep(dataset)
     answers = []
-    for key_, title, claim, answer in (
-        ("controls", "Training and correlations", LESS_ENTANGLED, _less_entangled),
-        ("null", "Before training", CALIBRATED, _calibrated),
-    ):
+    for claim, answer in ((LESS_ENTANGLED, _less_entangled), (CALIBRATED, _calibrated)):
         try:
             answers.append(answer(sweep))
         except NotMeasuredError as reason:
-            answers.append(not_measured(key_, title, claim, str(reason)))
+            answers.append(not_measured(claim, reason))
     return tuple(answers)
 
 
@@ -155,10 +156,7 @@ def _less_entangled(sweep: Sweep) -> Answer:
     )
     missing = "" if len(found) == 2 else " Only one of the two controls is measured."
     return Answer(
-        key="controls",
-        title="Training and correlations",
-        question=LESS_ENTANGLED.question,
-        claim=LESS_ENTANGLED.claim,
+        claim=LESS_ENTANGLED,
         verdict=verdict,
         found=f"{comparisons}.{missing}",
         sure=sureness(found),
@@ -169,7 +167,6 @@ def _less_entangled(sweep: Sweep) -> Answer:
             "network.",
             *dict.fromkeys(text for f in found for text in f.caveats),
         ),
-        n_seeds=min(f.n_seeds for f in found),
         findings=found,
     )
 
@@ -187,10 +184,7 @@ def _calibrated(sweep: Sweep) -> Answer:
         "Whether kernels before training are as entangled as random matrices stays open",
     )
     return Answer(
-        key="null",
-        title="Before training",
-        question=CALIBRATED.question,
-        claim=CALIBRATED.claim,
+        claim=CALIBRATED,
         verdict=found.verdict,
         found=f"{result}: the deviation is {number(100 * found.estimate)} % of the maximum, on "
         f"average (margin ±{100 * MARGIN:g} %).",
@@ -200,7 +194,6 @@ def _calibrated(sweep: Sweep) -> Answer:
             "The null's mean entropy is an expansion to second order.",
             *found.caveats,
         ),
-        n_seeds=found.n_seeds,
         findings=(found,),
     )
 

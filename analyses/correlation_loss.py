@@ -29,6 +29,8 @@ from analyses.statistics import rank_correlation, sign_flip_test
 
 TITLE: Final = "Correlation loss or norm loss?"
 TELLS: Final = Claim(
+    key="correlation",
+    title="Correlation loss",
     question="Does correlation loss tell the loss of accuracy better than norm loss?",
     claim="The rank correlation of accuracy lost with correlation loss exceeds that with norm "
     "loss.",
@@ -36,6 +38,7 @@ TELLS: Final = Claim(
     statistic="rank correlation of lost log-odds with correlation loss, minus with norm loss, over "
     "all truncations with norm loss up to 0.5",
     unit="1",
+    exploratory=True,
 )
 
 
@@ -45,7 +48,7 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     try:
         return (_tells(sweep),)
     except NotMeasuredError as reason:
-        return (not_measured("correlation", "Correlation loss", TELLS, str(reason)),)
+        return (not_measured(TELLS, reason),)
 
 
 def distinct_truncations(sweep: Sweep, seed: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -98,10 +101,7 @@ def _tells(sweep: Sweep) -> Answer:
         "as well; which is better stays open",
     )
     return Answer(
-        key="correlation",
-        title="Correlation loss",
-        question=TELLS.question,
-        claim=TELLS.claim,
+        claim=TELLS,
         verdict=found[0].verdict,
         found=f"{result}: rank correlation with the accuracy lost {plain(table[:, 0].mean())} "
         f"against {plain(table[:, 1].mean())}.",
@@ -111,9 +111,7 @@ def _tells(sweep: Sweep) -> Answer:
             "Truncations of different layers and cuts are pooled as they lie on the grid of "
             "thresholds; another grid would weigh them differently.",
         ),
-        n_seeds=len(rows),
         findings=found,
-        exploratory=True,
     )
 
 

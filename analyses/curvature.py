@@ -58,6 +58,8 @@ TITLE: Final = "Along flat directions?"
 CUT: Final = "OUT"
 
 FLATTER: Final = Claim(
+    key="curvature",
+    title="Curvature",
     question="Is the loss flatter along a truncation than along the layer's average direction?",
     claim="The training loss curves less along truncations along OUT than along the layer's "
     "average direction.",
@@ -74,7 +76,7 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     try:
         return (_flatter(sweep),)
     except NotMeasuredError as reason:
-        return (not_measured("curvature", "Curvature", FLATTER, str(reason)),)
+        return (not_measured(FLATTER, reason),)
 
 
 def average_curvature(sweep: Sweep) -> Floats:
@@ -171,10 +173,7 @@ def _flatter(sweep: Sweep) -> Answer:
         else (f", and {plain(100 * largest)} % of the layer's top Hessian eigenvalue")
     )
     return Answer(
-        key="curvature",
-        title="Curvature",
-        question=FLATTER.question,
-        claim=FLATTER.claim,
+        claim=FLATTER,
         verdict=found[0].verdict,
         found=f"{steep}: the median curvature along OUT truncations with norm loss up to "
         f"{LARGEST_NORM_LOSS} is {plain(ratio)} times the layer's average{beside}.",
@@ -194,7 +193,6 @@ def _flatter(sweep: Sweep) -> Answer:
             ),
             *found[0].caveats,
         ),
-        n_seeds=found[0].n_seeds,
         findings=found,
     )
 

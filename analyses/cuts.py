@@ -66,6 +66,8 @@ from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
 TITLE: Final = "Which cut?"
 REFERENCE: Final = "OUT"
 AT_EQUAL_NORM_LOSS: Final = Claim(
+    key="cuts-norm",
+    title="Cuts at equal norm loss",
     question="At equal norm loss, does truncating along OUT cost less accuracy than along any "
     "other cut?",
     claim="Truncating a layer along OUT loses less accuracy than along any other cut, at equal "
@@ -76,6 +78,8 @@ AT_EQUAL_NORM_LOSS: Final = Claim(
     unit="logit",
 )
 AT_EQUAL_PARAMETERS: Final = Claim(
+    key="cuts-parameters",
+    title="Cuts at equal parameters",
     question="At equal parameters, does truncating along OUT cost less accuracy than along any "
     "other cut?",
     claim="Truncating a layer along OUT loses less accuracy than along any other cut, at an equal "
@@ -93,8 +97,8 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     """The two answers: at equal norm loss, at equal parameters."""
     sweep = Sweep(dataset)
     return (
-        _answer("cuts-norm", "Cuts at equal norm loss", AT_EQUAL_NORM_LOSS, sweep),
-        _answer("cuts-parameters", "Cuts at equal parameters", AT_EQUAL_PARAMETERS, sweep),
+        _answer(AT_EQUAL_NORM_LOSS, sweep),
+        _answer(AT_EQUAL_PARAMETERS, sweep),
     )
 
 
@@ -127,17 +131,14 @@ def _order(sweep: Sweep) -> Callable[[Curve, Curve], float]:
     )
 
 
-def _answer(key: str, title: str, claim: Claim, sweep: Sweep) -> Answer:
+def _answer(claim: Claim, sweep: Sweep) -> Answer:
     try:
         samples, checks, caveats = _compare(claim, sweep)
     except NotMeasuredError as reason:
-        return not_measured(key, title, claim, str(reason))
+        return not_measured(claim, reason)
     found = findings(claim, samples, checks, caveats)
     return Answer(
-        key=key,
-        title=title,
-        question=claim.question,
-        claim=claim.claim,
+        claim=claim,
         verdict=overall(found),
         found=_summary(claim, found),
         sure=sureness(found),
@@ -146,7 +147,6 @@ def _answer(key: str, title: str, claim: Claim, sweep: Sweep) -> Answer:
             *_blind_spots(claim),
             *_gaps(found, samples, sweep),
         ),
-        n_seeds=min(f.n_seeds for f in found),
         findings=found,
     )
 

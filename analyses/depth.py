@@ -51,6 +51,8 @@ CUT: Final = "OUT"
 FEWEST_LAYERS: Final = 3
 
 DEEPER: Final = Claim(
+    key="depth",
+    title="Depth",
     question="Are deeper layers more compressible?",
     claim="Truncating a deeper layer along OUT loses less accuracy, at equal norm loss.",
     null="The slope against depth is symmetric about zero over networks.",
@@ -59,6 +61,8 @@ DEEPER: Final = Claim(
     unit="logit from first to last layer",
 )
 SPECIAL: Final = Claim(
+    key="depth-control",
+    title="Depth, against random noise",
     question="Is the effect of depth special to truncation?",
     claim="Accuracy gains more from depth under truncation than under a random perturbation of "
     "the same norm and overlap.",
@@ -127,7 +131,7 @@ def _deeper(sweep: Sweep) -> Answer:
     try:
         changes = _complete(sweep)
     except NotMeasuredError as reason:
-        return not_measured("depth", "Depth", DEEPER, str(reason))
+        return not_measured(DEEPER, reason)
     mixed = crossed_slope(_depths(sweep, changes), changes.table)
     note = mixed.reason or (
         f"variance between layers {plain(mixed.layer_variance)}, between networks "
@@ -157,10 +161,7 @@ def _deeper(sweep: Sweep) -> Answer:
         else "Layers of one architecture differ in more than depth."
     )
     return Answer(
-        key="depth",
-        title="Depth",
-        question=DEEPER.question,
-        claim=DEEPER.claim,
+        claim=DEEPER,
         verdict=found[0].verdict,
         found=f"{trend}, along OUT and at the same norm loss: the log-odds of a correct "
         f"answer change by {number(by_layer[0])} in {changes.layers[0]} and by "
@@ -176,7 +177,6 @@ def _deeper(sweep: Sweep) -> Answer:
             *_span(sweep, changes),
             *found[0].caveats,
         ),
-        n_seeds=found[0].n_seeds,
         findings=found,
     )
 
@@ -214,7 +214,7 @@ def _special(sweep: Sweep) -> Answer:
                 "have both truncations and random perturbations"
             )
     except NotMeasuredError as reason:
-        return not_measured("depth-control", "Depth, against random noise", SPECIAL, str(reason))
+        return not_measured(SPECIAL, reason)
     x = _depths(sweep, truncated)
     first, second = _slopes(sweep, truncated), _slopes(sweep, perturbed)
     difference = Sample(
@@ -245,10 +245,7 @@ def _special(sweep: Sweep) -> Answer:
         "Whether depth helps truncations more than random noise of the same size stays open",
     )
     return Answer(
-        key="depth-control",
-        title="Depth, against random noise",
-        question=SPECIAL.question,
-        claim=SPECIAL.claim,
+        claim=SPECIAL,
         verdict=found[0].verdict,
         found=f"{verdict}: the slope with depth is {number(first.values.mean())} under truncation "
         f"and {number(second.values.mean())} under the random perturbation.",
@@ -260,7 +257,6 @@ def _special(sweep: Sweep) -> Answer:
             *_span(sweep, truncated),
             *found[0].caveats,
         ),
-        n_seeds=found[0].n_seeds,
         findings=found,
     )
 

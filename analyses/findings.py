@@ -7,7 +7,7 @@ from enum import Enum
 
 import numpy as np
 
-from analyses.curves import Sample
+from analyses.curves import NotMeasuredError, Sample
 from analyses.statistics import (
     ALPHA,
     MINIMUM_SEEDS,
@@ -33,13 +33,19 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Claim:
-    """A question and the one statistic chosen for it beforehand, signed so that > 0 supports it."""
+    """A question and the one statistic chosen for it beforehand, signed so that > 0 supports it.
 
+    An exploratory claim is not one of the paper's: it counts as a hint only.
+    """
+
+    key: str
+    title: str
     question: str
     claim: str
     null: str
     statistic: str
     unit: str
+    exploratory: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,17 +95,17 @@ class Finding:
 class Answer:
     """What a reader takes home from one question, in plain words, with the findings behind it."""
 
-    key: str
-    title: str
-    question: str
-    claim: str
+    claim: Claim
     verdict: Verdict
     found: str
     sure: str
     unseen: tuple[str, ...]
-    n_seeds: int
     findings: tuple[Finding, ...]
-    exploratory: bool = False
+
+    @property
+    def n_seeds(self) -> int:
+        """Networks that every comparison rests on."""
+        return min((f.n_seeds for f in self.findings), default=0)
 
 
 def decided(estimate: float, p_adjusted: float, n_seeds: int) -> Verdict:
@@ -191,18 +197,14 @@ def equivalence(
     )
 
 
-def not_measured(key: str, title: str, claim: Claim, reason: str) -> Answer:
+def not_measured(claim: Claim, reason: NotMeasuredError) -> Answer:
     """The plain statement that a dataset cannot answer a question."""
     return Answer(
-        key=key,
-        title=title,
-        question=claim.question,
-        claim=claim.claim,
+        claim=claim,
         verdict=Verdict.UNDECIDED,
         found=f"Nothing can be said from this dataset: {reason}.",
         sure="No test was made.",
         unseen=("Any effect at all.",),
-        n_seeds=0,
         findings=(),
     )
 

@@ -51,6 +51,8 @@ TITLE: Final = "Is a truncation gentler than noise?"
 CUT: Final = "OUT"
 
 GENTLER: Final = Claim(
+    key="noise",
+    title="Truncation against noise",
     question="Does a truncation cost less accuracy than random noise of the same size?",
     claim="Truncating along OUT loses less accuracy than a random perturbation of the same norm "
     "and overlap.",
@@ -66,7 +68,7 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     try:
         return (_gentle(Sweep(dataset)),)
     except NotMeasuredError as reason:
-        return (not_measured("noise", "Truncation against noise", GENTLER, str(reason)),)
+        return (not_measured(GENTLER, reason),)
 
 
 def truncation_minus_noise(
@@ -113,10 +115,7 @@ def _gentle(sweep: Sweep) -> Answer:
         "Truncation and random noise of the same norm and overlap could not be told apart",
     )
     return Answer(
-        key="noise",
-        title="Truncation against noise",
-        question=GENTLER.question,
-        claim=GENTLER.claim,
+        claim=GENTLER,
         verdict=found[0].verdict,
         found=f"{result}: the odds of a correct answer are {odds(found[0].estimate)} "
         "under truncation along OUT, averaged over norm losses up to 0.5 and over layers.",
@@ -127,7 +126,6 @@ def _gentle(sweep: Sweep) -> Answer:
             "figure, and not tested.",
             *found[0].caveats,
         ),
-        n_seeds=found[0].n_seeds,
         findings=found,
     )
 

@@ -292,7 +292,10 @@ def page(chapters: Sequence[Chapter]) -> str:
     """The report as one self-contained HTML page."""
     template = _environment().get_template("report.html.jinja")
     confirmatory = [
-        a for c in chapters for a in c.answers if not a.exploratory and a.n_seeds >= MINIMUM_SEEDS
+        a
+        for c in chapters
+        for a in c.answers
+        if not a.claim.exploratory and a.n_seeds >= MINIMUM_SEEDS
     ]
     return template.render(chapters=chapters, tested=len(confirmatory))
 
@@ -309,6 +312,13 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
+def _entry(answer: Answer) -> dict[str, Any]:
+    """An answer with its claim, on one level."""
+    found = {k: v for k, v in asdict(answer).items() if k != "claim"}
+    entry: dict[str, Any] = _jsonable(asdict(answer.claim) | found | {"n_seeds": answer.n_seeds})
+    return entry
+
+
 def findings_json(chapters: Sequence[Chapter]) -> str:
     """All answers and findings as JSON; what is infinite or not a number is null."""
     content = [
@@ -316,7 +326,7 @@ def findings_json(chapters: Sequence[Chapter]) -> str:
             "dataset": c.name,
             "title": c.title,
             "provenance": dict(c.provenance),
-            "answers": [_jsonable(asdict(answer)) for answer in c.answers],
+            "answers": [_entry(answer) for answer in c.answers],
         }
         for c in chapters
     ]
@@ -364,7 +374,7 @@ def print_table(chapters: Sequence[Chapter], console: Console) -> None:
         table.add_column("adjusted p", no_wrap=True)
         table.add_column("networks", justify="right", no_wrap=True)
         for a in c.answers:
-            question = a.title + (" (exploratory)" if a.exploratory else "")
+            question = a.claim.title + (" (exploratory)" if a.claim.exploratory else "")
             verdict = f"[{colours[a.verdict]}]{a.verdict.value}[/]"
             table.add_row(question, verdict, headline(a), smallest_p(a), str(a.n_seeds))
         console.print(table)

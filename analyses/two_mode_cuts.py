@@ -54,12 +54,15 @@ DOUBLE: Final = ("OUT,IN", "OUT,KH", "OUT,KW")
 _HIGHEST_LOG2_RATIO: Final = 64.0
 
 BETTER: Final = Claim(
+    key="two-mode",
+    title="Two-mode cuts",
     question="Are two-mode cuts better than single-mode cuts?",
     claim="Truncating along a two-mode cut loses less accuracy than along a single-mode cut.",
     null="The difference between the two kinds of cut is symmetric about zero over networks.",
     statistic="difference in log-odds of a correct answer, two-mode minus single-mode cuts, "
     "averaged over pairs of cuts and over layers",
     unit="logit",
+    exploratory=True,
 )
 
 
@@ -69,7 +72,7 @@ def analyse(dataset: xr.Dataset) -> tuple[Answer, ...]:
     try:
         return (_better(sweep),)
     except NotMeasuredError as reason:
-        return (not_measured("two-mode", "Two-mode cuts", BETTER, str(reason)),)
+        return (not_measured(BETTER, reason),)
 
 
 def pair_differences(sweep: Sweep, x: Floats, y: Floats, high: float) -> Floats:
@@ -127,10 +130,7 @@ def _better(sweep: Sweep) -> Answer:
     )
     layers = len(next(iter(samples.values())).layers)
     return Answer(
-        key="two-mode",
-        title="Two-mode cuts",
-        question=BETTER.question,
-        claim=BETTER.claim,
+        claim=BETTER,
         verdict=verdicts[0] if len(set(verdicts)) == 1 else Verdict.UNDECIDED,
         found=f"{text[0].upper()}{text[1:]}.",
         sure=sureness(found),
@@ -145,9 +145,7 @@ def _better(sweep: Sweep) -> Answer:
             ),
             *dict.fromkeys(text for f in found for text in f.caveats),
         ),
-        n_seeds=min(f.n_seeds for f in found),
         findings=found,
-        exploratory=True,
     )
 
 

@@ -83,7 +83,7 @@ _RESNET_RECIPE: Final = Recipe(
 )
 _SMALL_RESNET_RECIPE: Final = replace(
     _RESNET_RECIPE,
-    epochs=14,
+    epochs=12,
     batch_size=128,
     peak_learning_rate=0.2,
 )

@@ -57,7 +57,7 @@ def reversed_():
 
 
 def answers(dataset):
-    return {a.key: a for analysis in ANALYSES for a in analysis.analyse(dataset)}
+    return {a.claim.key: a for analysis in ANALYSES for a in analysis.analyse(dataset)}
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +242,7 @@ def test_correlation_loss_that_rules_is_recognised():
     dataset["loss"].values[...] = 0.1 + lost
     found = correlation_loss.analyse(dataset)[0]
     assert found.verdict is Verdict.SUPPORTED
-    assert found.exploratory
+    assert found.claim.exploratory
 
 
 def test_two_mode_cuts_that_are_better_are_recognised():

@@ -133,7 +133,7 @@ def test_text_of_the_dataset_is_escaped(chapters):
 def test_every_question_says_what_how_sure_from_how_many_and_what_not(chapters):
     text = page(chapters)
     for answer in chapters[0].answers:
-        start = text.index(f'id="digits-vanilla-{answer.key}"')
+        start = text.index(f'id="digits-vanilla-{answer.claim.key}"')
         article = text[start : text.index("</article>", start)]
         for part in ("What was found", "How sure", "From how many", "could not have been seen"):
             assert part in article
