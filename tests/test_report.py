@@ -167,6 +167,8 @@ def test_findings_json_holds_every_number_of_every_finding(chapters):
     assert stored["dataset"] == "digits-vanilla"
     for answer, entry in zip(chapters[0].answers, stored["answers"], strict=True):
         assert entry["verdict"] == answer.verdict.value
+        assert (entry["key"], entry["claim"]) == (answer.claim.key, answer.claim.claim)
+        assert entry["n_seeds"] == answer.n_seeds
         for finding, numbers in zip(answer.findings, entry["findings"], strict=True):
             assert numbers["estimate"] == finding.estimate
             assert numbers["interval"]["low"] == finding.interval.low

@@ -108,6 +108,7 @@ def test_the_documentation_names_every_variable_attribute_and_unit() -> None:
         assert f"`{name}`" in page
 
 
-def test_a_variable_is_frozen() -> None:
+@pytest.mark.parametrize("field", ["units", "missing"])
+def test_a_variable_is_frozen(field: str) -> None:
     with pytest.raises(FrozenInstanceError):
-        schema.TABLE["rank"].units = "2"  # type: ignore[misc]
+        setattr(schema.TABLE["rank"], field, "2")
