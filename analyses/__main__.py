@@ -1,72 +1,32 @@
 """``python -m analyses [DATASETS...] [--report DIR]``: from stored datasets to the report."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import xarray as xr
 from rich.console import Console
 
+from compressibility.store.cache import DatasetNotFoundError, default
 from compressibility.store.netcdf import DatasetError, open_dataset
-
-CHECKOUT: Final = Path(__file__).resolve().parent.parent
 
 
 class InputError(ValueError):
     """Input that cannot be used; the message is one line that says what to do."""
 
 
-def cache_root() -> Path:
-    """Where datasets are kept: ``COMPRESSIBILITY_CACHE``, or ``datasets_cache`` of the checkout."""
-    return Path(os.environ.get("COMPRESSIBILITY_CACHE") or CHECKOUT / "datasets_cache")
-
-
-def dataset_paths(names: Sequence[str], root: Path) -> tuple[Path, ...]:
-    """The files meant by names of experiments or paths; all measured ones where none is given.
-
-    Raises:
-        InputError: if there is no such file, or none at all.
-    """
-    layers = root / "layers"
-    if not names:
-        paths = tuple(sorted(layers.glob("*.nc")))
-        if not paths:
-            raise InputError(
-                f"no dataset in {layers}: measure one with `compressibility measure digits-vanilla`"
-            )
-        return paths
-    return tuple(dict.fromkeys(_path(name, layers) for name in names))
-
-
-def _path(name: str, layers: Path) -> Path:
-    if Path(name).is_file():
-        return Path(name)
-    named = layers / f"{name}.nc"
-    if Path(name).name == name and named.is_file():
-        return named
-    if name.endswith(".nc") or Path(name).name != name:
-        raise InputError(
-            f"no dataset at {name}: give the path of a .nc file, or an experiment's name"
-        )
-    known = ", ".join(sorted(path.stem for path in layers.glob("*.nc"))) or "none"
-    raise InputError(
-        f"no dataset {name!r} in {layers} (there: {known}): measure it with "
-        f"`compressibility measure {name}`"
-    )
-
-
 def run(names: Sequence[str], folder: Path, console: Console) -> Path:
     """Analyse the datasets, write the report, and print the table of findings.
 
     Raises:
-        InputError: if a dataset is missing or unreadable, or the report cannot be written.
+        DatasetNotFoundError: if a dataset is missing.
+        InputError: if a dataset is unreadable, or the report cannot be written.
     """
     start = time.monotonic()
-    paths = dataset_paths(names, cache_root())
+    cache = default()
+    paths = tuple(dict.fromkeys(map(cache.find, names))) or cache.datasets()
     with console.status("loading") as status:
         from analyses import report  # after the paths, so that a wrong name is told at once
 
@@ -74,7 +34,10 @@ def run(names: Sequence[str], folder: Path, console: Console) -> Path:
         try:
             (folder / "figures").mkdir(parents=True, exist_ok=True)
             chapters = []
-            for path, name, dataset in zip(paths, _names(paths), datasets, strict=True):
+            opened = list(zip(paths, _names(paths), datasets, strict=True))
+            if not names:
+                opened.sort(key=lambda each: -each[2].sizes["seed"])
+            for path, name, dataset in opened:
                 begun = time.monotonic()
 
                 def progress(what: str, name: str = name) -> None:
@@ -140,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         run(options.datasets, options.report, Console())
-    except InputError as refusal:
+    except (DatasetNotFoundError, InputError) as refusal:
         print(refusal, file=sys.stderr)
         return 2
     return 0

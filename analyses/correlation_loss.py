@@ -36,7 +36,7 @@ TELLS: Final = Claim(
     "loss.",
     null="The difference of the two rank correlations is symmetric about zero over networks.",
     statistic="rank correlation of lost log-odds with correlation loss, minus with norm loss, over "
-    "all truncations with norm loss up to 0.5",
+    "all distinct truncations with norm loss above 0 and up to 0.5",
     unit="1",
     exploratory=True,
 )

@@ -69,7 +69,8 @@ class Finding:
 
     ``estimate`` is the mean over networks of the claim's statistic. ``p_adjusted`` is Holm's over
     the comparisons of the same claim; the interval is each comparison's own. The minimal detectable
-    effect is what the test would have found with 80 % power (infinite: no effect, however large).
+    effect is what the test would have found with 80 % power (infinite: no effect, however large;
+    not a number for a claim of no effect, whose margin takes its place).
     """
 
     question: str
@@ -158,7 +159,11 @@ def findings(
 def _test_name(n_seeds: int, comparisons: int) -> str:
     exact = "exact" if n_seeds <= 16 else "Monte Carlo"
     family = f", Holm over {comparisons} comparisons" if comparisons > 1 else ""
-    return f"{exact} two-sided sign-flip test over {n_seeds} networks{family}"
+    return f"{exact} two-sided sign-flip test over {_networks(n_seeds)}{family}"
+
+
+def _networks(n: int) -> str:
+    return f"{n} network{'s' if n != 1 else ''}"
 
 
 def equivalence(
@@ -181,7 +186,7 @@ def equivalence(
         claim=claim.claim,
         comparison=label,
         null=claim.null,
-        test=f"two one-sided sign-flip tests over {n} networks, margin ±{margin:g} {claim.unit}",
+        test=f"two one-sided sign-flip tests over {_networks(n)}, margin ±{margin:g} {claim.unit}",
         statistic=claim.statistic,
         estimate=float(sample.values.mean()),
         unit=claim.unit,
@@ -189,7 +194,7 @@ def equivalence(
         p=p,
         p_adjusted=p,
         n_seeds=n,
-        minimal_detectable_effect=minimal_detectable_effect(sample.values),
+        minimal_detectable_effect=math.nan,
         verdict=verdict,
         robustness=robustness,
         caveats=sample.left_out,
@@ -282,11 +287,16 @@ def sureness(found: tuple[Finding, ...]) -> str:
     n = min(f.n_seeds for f in found)
     if n < MINIMUM_SEEDS:
         few = "One network" if n == 1 else f"{n} networks"
-        return (
-            f"{few}: an estimate only. Below {MINIMUM_SEEDS} networks no sign-flip test can reach "
-            f"p < {ALPHA}, so the verdict is undecided whatever the numbers say."
+        reason = (
+            "is nothing decided"
+            if _is_equivalence(found[0])
+            else f"can no two-sided sign-flip test reach p < {ALPHA}"
         )
-    smallest = min(1.0, p_floor(n) * len(found)) / (2 if "one-sided" in found[0].test else 1)
+        return (
+            f"{few}: an estimate only. Below {MINIMUM_SEEDS} networks {reason}, so the verdict is "
+            "undecided whatever the numbers say."
+        )
+    smallest = min(1.0, p_floor(n) * len(found)) / (2 if _is_equivalence(found[0]) else 1)
     if len(found) == 1:
         return (
             f"p = {p_text(found[0].p_adjusted)} ({found[0].test}; the smallest p possible is "
@@ -297,6 +307,10 @@ def sureness(found: tuple[Finding, ...]) -> str:
         f"{clear} of {len(found)} comparisons have an adjusted p of at most {ALPHA} "
         f"({found[0].test}; the smallest adjusted p possible is {p_text(smallest)})."
     )
+
+
+def _is_equivalence(found: Finding) -> bool:
+    return "one-sided" in found.test
 
 
 def undetectable(found: tuple[Finding, ...]) -> str:

@@ -252,10 +252,12 @@ def headline(answer: Answer) -> str:
     estimates = [f.estimate for f in answer.findings]
     unit = "" if answer.findings[0].unit == "1" else f" {answer.findings[0].unit}"
     counts = {v: sum(f.verdict is v for f in answer.findings) for v in Verdict}
+    low, high = number(min(estimates)), number(max(estimates))
+    told = f"estimates are {low}" if low == high else f"estimates range from {low} to {high}"
     return (
         f"{len(answer.findings)} comparisons: {counts[Verdict.SUPPORTED]} for, "
         f"{counts[Verdict.CONTRADICTED]} against, {counts[Verdict.UNDECIDED]} open "
-        f"(estimates range from {number(min(estimates))} to {number(max(estimates))}{unit})"
+        f"({told}{unit})"
     )
 
 

@@ -1,10 +1,13 @@
 """The command line: ``compressibility measure``, ``inspect`` and ``verify``."""
 
 import errno
+import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,15 +41,25 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.")
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and leave.",
+            callback=_print_version,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -155,6 +168,8 @@ def _interruptible() -> Iterator[None]:
 
     def interrupt(*_: object) -> None:
         nonlocal asked
+        if not asked:
+            os.write(2, b"\nstopping: what is measured is being saved\n")
         asked = True
         raise KeyboardInterrupt
 
@@ -180,7 +195,7 @@ def _interruptible() -> Iterator[None]:
 @app.command()
 def inspect(
     file: Annotated[
-        Path, typer.Argument(help="A layer dataset (netCDF), or the name of an experiment.")
+        str, typer.Argument(help="A layer dataset (netCDF), or the name of an experiment.")
     ],
     layer: Annotated[
         str | None, typer.Option(help="Show this layer's truncations, with --mode.")
@@ -190,8 +205,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Say what is in a dataset and whether it is whole; or show one layer along one cut."""
-    named = cache.default().dataset(file.name)
-    dataset = netcdf.open_dataset(named if not file.exists() and named.exists() else file)
+    dataset = netcdf.open_dataset(cache.default().find(file))
     if layer is None and mode is not None:
         raise ValueError(f"--mode {mode} shows the truncations of one layer; name it with --layer")
     if layer is None:
@@ -208,8 +222,8 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[EXPERIMENT]...",
-            help="By default every measured one whose networks and images are here.",
+            metavar="[DATASET]...",
+            help="Names of experiments or .nc files; by default every dataset in the cache.",
         ),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="How many truncations to recompute.")] = 20,
@@ -218,39 +232,46 @@ def verify(
     images_dir: Annotated[
         Path | None, typer.Option(help="Where the images lie, if not in the cache.")
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="The folder of images of your own, if it has been moved."),
+    ] = None,
 ) -> None:
     """Recompute a random sample of datasets from their networks and images; 1 if any differs.
 
     Ranks and norms must be equal, counts up to images whose two top logits are closer than
-    1e-3, losses to 1e-4 of their value.
+    1e-3, losses to 1e-4 of their value. A dataset whose networks or images are not here is passed
+    over and told; nothing is downloaded.
     """
-    from compressibility.experiments import EXPERIMENTS, ExperimentError, named
+    from compressibility.experiments import ExperimentError, from_data
+    from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
     from compressibility.networks.images import ImagesError
     from compressibility.tasks import Place
 
+    if images is not None and len(names or ()) != 1:
+        raise ValueError(f"--images {images} are those of one dataset: name it")
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
-    measured = [e for e in EXPERIMENTS.values() if place.cache.dataset(e.name).exists()]
-    chosen = [named(name) for name in names] if names else measured
-    if not chosen:
-        raise ValueError(
-            f"no dataset in {place.cache.root}: measure one with "
-            "`compressibility measure digits-vanilla`"
-        )
+    paths = tuple(map(place.cache.find, names or ())) or place.cache.datasets()
     n_verified, n_failed = 0, 0
-    for experiment in chosen:
+    for path in paths:
+        dataset = netcdf.open_dataset(path)
         try:
-            n_failed += _verified(experiment, place, sample, seed)
+            experiment = from_data(json.loads(dataset.attrs["experiment"]))
+            if images is not None:
+                experiment = replace(experiment, images=str(images.resolve()))
+            n_failed += _verified(dataset, experiment, place, sample, seed)
             n_verified += 1
-        except (ExperimentError, ImagesError) as error:
-            if names:
-                raise
-            print(f"{experiment.name}: not verified: {error}", file=sys.stderr)
-    if n_failed or not n_verified:
+        except (CheckpointError, ExperimentError, ImagesError) as error:
+            print(f"{path.stem}: not verified: {error}", file=sys.stderr)
+    print(f"{n_verified} of {len(paths)} dataset{'s' * (len(paths) != 1)} verified")
+    if n_failed or n_verified < (len(paths) if names else 1):
         raise typer.Exit(1)
 
 
-def _verified(experiment: "Experiment", place: "Place", sample: int, seed: int) -> int:
+def _verified(
+    dataset: xr.Dataset, experiment: "Experiment", place: "Place", sample: int, seed: int
+) -> int:
     """Verify one dataset and print what was found; the number of truncations that differ."""
     import numpy as np
 
@@ -259,7 +280,7 @@ def _verified(experiment: "Experiment", place: "Place", sample: int, seed: int) 
     with Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task(f"{experiment.name} · verifying", total=None)
         checks = recompute(
-            netcdf.open_dataset(place.cache.dataset(experiment.name)),
+            dataset,
             experiment,
             place,
             sample=sample,

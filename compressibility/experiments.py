@@ -180,6 +180,40 @@ def named(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
+def from_data(data: Mapping[str, Any]) -> Experiment:
+    """The experiment of which `Experiment.as_data`, or JSON of it, tells.
+
+    Raises:
+        ExperimentError: It tells of settings that this version does not have.
+    """
+    kinds = {kind.__name__: kind for kind in (VanillaCNN, ResNet50)}
+    settings = {name: _frozen(value) for name, value in data.items()}
+    try:
+        architecture, hessian = dict(settings["architecture"]), settings["hessian"]
+        return Experiment(
+            **settings
+            | {
+                "architecture": kinds[architecture.pop("kind")](**architecture),
+                "recipe": Recipe(**settings["recipe"]),
+                "hessian": hessian and HessianPlan(**hessian),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ExperimentError(
+            f"the dataset tells of settings that this version of compressibility does not have "
+            f"({error}): take the version that measured it"
+        ) from error
+
+
+def _frozen(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(map(_frozen, value))
+        case dict():
+            return {name: _frozen(item) for name, item in value.items()}
+    return value
+
+
 def on_folder(experiment: Experiment, folder: Path) -> Experiment:
     """The experiment with the images of a folder of class sub-folders in the place of its own.
 

@@ -167,16 +167,20 @@ def require_images(dataset: xr.Dataset, experiment: Experiment, directory: Path)
     """
     held, here = dataset.attrs["images_checksum"], load_images(experiment, directory).checksum
     if here != held:
+        apart = (
+            "give the folder another name, which the dataset then has too"
+            if Path(experiment.images).is_dir()
+            else "measure these in another cache, with COMPRESSIBILITY_CACHE"
+        )
         raise ExperimentError(
             f"{experiment.name} was measured on other images than those of {experiment.images} "
-            f"here (SHA-256 {held[:12]}… and {here[:12]}…): put those back, or measure into "
-            "another file with --out"
+            f"here (SHA-256 {held[:12]}… and {here[:12]}…): put those back, or {apart}"
         )
 
 
 @lru_cache(maxsize=1)
 def load_images(experiment: Experiment, directory: Path) -> ImageSet:
-    """The experiment's images."""
+    """The experiment's images; CIFAR is downloaded where it is not there."""
     return images.load(experiment.images, directory)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility import tasks
 from compressibility.experiments import Experiment, ExperimentError
+from compressibility.networks import images
 from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.images import LabelledImages
 from compressibility.networks.kernels import kernel_array, substituted, weights_hash
@@ -78,12 +79,18 @@ def verify(
     Raises:
         ExperimentError: Nothing is measured, the dataset holds other images, or a checkpoint is
             not there or not the network that was measured.
+        compressibility.networks.images.ImagesError: The images are not here; none are downloaded.
     """
-    tasks.require_images(dataset, experiment, place.images)
     flags = dataset["truncation_flag"].transpose("seed", "layer", "mode").values
     measured = np.argwhere(flags == Flag.MEASURED.value)
     if not len(measured):
-        raise ExperimentError(f"{experiment.name}: nothing is measured yet, nothing to verify")
+        raise ExperimentError("nothing is measured yet, nothing to verify")
+    for seed in dataset["seed"].values[np.unique(measured[:, 0])]:
+        path = place.cache.checkpoint(experiment.name, int(seed))
+        if not path.exists():
+            raise ExperimentError(f"no network of seed {seed} at {path}: put it there to verify it")
+    images.require_present(experiment.images, place.images)
+    tasks.require_images(dataset, experiment, place.images)
     every = [
         (seed, layer, mode, threshold)
         for seed, layer, mode in measured.tolist()
@@ -102,11 +109,9 @@ def verify(
 def _check(held: xr.Dataset, experiment: Experiment, place: Place) -> Check:
     seed, layer = int(held["seed"]), str(held["layer"].item())
     mode, threshold = str(held["mode"].item()), float(held["threshold"])
-    path = place.cache.checkpoint(experiment.name, seed)
-    if not path.exists():
-        raise ExperimentError(f"no network of seed {seed} at {path}: put it there to verify it")
     network = tasks.trained(experiment, seed, place)
     if weights_hash(network) != str(held["weights_hash"].item()):
+        path = place.cache.checkpoint(experiment.name, seed)
         raise ExperimentError(f"{path} is not the network that was measured")
     kernel = as_kernel(kernel_array(network, layer)).astype(np.float64)
     decomposition = decompose(kernel, Cut.parse(mode))
@@ -148,8 +153,8 @@ def _unchanged_logits(experiment: Experiment, seed: int, place: Place) -> Tensor
 
 def _logits(network: nn.Module, experiment: Experiment, place: Place) -> Tensor:
     """The logits of all test images, by whole forward passes in float32; returned as float64."""
-    images = tasks.load_images(experiment, place.images)
-    inputs = images.normalised(_test_images(experiment, place).images)
+    image_set = tasks.load_images(experiment, place.images)
+    inputs = image_set.normalised(_test_images(experiment, place).images)
     network.to(place.device)
     with torch.inference_mode(), ieee_float32():
         logits = [network(batch.to(place.device)).cpu() for batch in torch.split(inputs, 500)]

@@ -266,6 +266,10 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     ),
     "key lost": ("controls_key at .* stands where", assigned("controls_key", "")),
     "device lost": ("curvature_device at .* is empty", assigned("curvature_device", "")),
+    "losses of lower precision": (
+        "loss at .* is there, but truncation_flag or truncation_precision",
+        every("truncation_precision", "bfloat16"),
+    ),
     "precision lost": (
         "truncation_precision at .* is empty",
         assigned("truncation_precision", ""),

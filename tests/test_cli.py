@@ -12,6 +12,7 @@ import xarray as xr
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import compressibility
 from compressibility import cli, tasks
 from compressibility.experiments import EXPERIMENTS
 from compressibility.networks import checkpoints
@@ -77,7 +78,11 @@ def _assert_taught(answer: tuple[int, str, str], *words: str) -> None:
         (("measure", "digits-vanilla", "--layers", ""), ("no layer ''", "stage")),
         (("measure", "digits-vanilla", "--out", "README.md"), ("README.md", ".nc")),
         (("measure", "digits-vanilla", "--layers", "stage9.conv"), ("'stage9.conv'", "stage")),
-        (("inspect", "nowhere.nc"), ("nowhere.nc", "No such file")),
+        (("inspect", "nowhere.nc"), ("no dataset at nowhere.nc", "give the path")),
+        (("inspect", "nothing"), ("no dataset 'nothing'", "(there: none)", "experiments")),
+        (("verify",), ("no dataset in", "measure digits-vanilla")),
+        (("verify", "nothing"), ("no dataset 'nothing'",)),
+        (("verify", "--images", "."), ("--images .", "name it")),
         (("measure", "digits-vanilla", "--images", "nowhere"), ("nowhere is no folder", "class")),
     ],
 )
@@ -87,6 +92,22 @@ def test_a_wrong_argument_is_named_with_what_to_do(call, arguments, words) -> No
 
 def test_a_cut_without_its_layer_is_not_passed_over(call, blank_dataset) -> None:
     _assert_taught(call("inspect", str(blank_dataset), "--mode", "KW"), "--mode KW", "--layer")
+
+
+def test_a_misspelt_dataset_is_named_with_the_nearest(call, blank_dataset) -> None:
+    for command in ("inspect", "verify"):
+        _assert_taught(call(command, "digit-vanilla"), "digits-vanilla", "did you mean")
+
+
+def test_a_dataset_that_cannot_be_verified_is_told_and_counted(call, blank_dataset) -> None:
+    status, out, err = call("verify")
+    assert status == 1
+    assert out == "0 of 1 dataset verified\n"
+    assert "digits-vanilla: not verified: nothing is measured yet" in err
+
+
+def test_the_version_is_told(call) -> None:
+    assert call("--version") == (0, f"{compressibility.__version__}\n", "")
 
 
 def test_an_unknown_layer_or_cut_of_a_dataset_is_named(call, blank_dataset) -> None:
@@ -193,6 +214,7 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
     assert process.returncode == cli.INTERRUPTED
     assert "Traceback" not in told
     assert "leaked" not in told
+    assert "stopping" in told
     assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
     assert list(cache.root.glob("checkpoints/*/seed-*"))
 
@@ -269,16 +291,27 @@ def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiment
     assert dataset.attrs["title"] == "Two convolutions on shades"
     assert int(dataset["n_images"]) == 120 // 6
     assert float(dataset["baseline_accuracy"].sel(seed=0)) > 0.6
+    status, out, err = call("verify", "--sample", "3")
+    assert status == 0, err
+    assert out.startswith("shades-small: 3 of 3 truncations hold")
+    assert out.endswith("1 of 1 dataset verified\n")
+    tasks.load_images.cache_clear()
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert call("verify", "shades-small")[0] == 1
+    assert call("verify", "shades-small", "--images", str(moved), "--sample", "3")[0] == 0
+    moved.rename(folder)
     tasks.load_images.cache_clear()
     (folder / "bright" / "60.png").write_bytes((folder / "dark" / "00.png").read_bytes())
-    _assert_taught(call(*asked, "--layers", "stage1.conv"), "shades-small", "other images", "--out")
+    _assert_taught(
+        call(*asked, "--layers", "stage1.conv"), "shades-small", "other images", "another name"
+    )
     _assert_taught(call(*asked), "shades-small", "other images")
 
 
 def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
     for name in ("dark", "bright"):
         (tmp_path / "few" / name).mkdir(parents=True)
-        for number in range(5):
+        for number in range(20):
             Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / f"{number}.png")
     asked = ("measure", "digits-vanilla", "--images", str(tmp_path / "few"), "--workers", "1")
-    _assert_taught(call(*asked), "few: 9 training images", "batch of 64")
+    _assert_taught(call(*asked), "few: 32 training images", "batch of 64")

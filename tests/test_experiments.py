@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from compressibility.experiments import EXPERIMENTS, ExperimentError, named, seeds_from
+from compressibility.experiments import (
+    EXPERIMENTS,
+    ExperimentError,
+    from_data,
+    named,
+    seeds_from,
+)
+from compressibility.store.provenance import canonical_json
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
 
@@ -38,3 +45,22 @@ def test_an_experiment_is_told_whole_in_json(experiment) -> None:
     assert told["recipe"]["epochs"] == experiment.recipe.epochs
     assert told["architecture"]["kind"] == type(experiment.architecture).__name__
     assert tuple(told["thresholds"]) == experiment.thresholds
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda e: e.name)
+def test_an_experiment_comes_back_from_json(experiment) -> None:
+    assert from_data(json.loads(canonical_json(experiment.as_data()))) == experiment
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"architecture": {"kind": "Transformer"}},
+        {"recipe": {"epochs": 1, "optimiser": "Adam"}},
+        {"colour": "blue"},
+    ],
+    ids=["architecture", "recipe", "setting"],
+)
+def test_settings_of_another_version_are_told(damage) -> None:
+    with pytest.raises(ExperimentError, match=r"does not have .*take the version"):
+        from_data(DIGITS.as_data() | damage)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from compressibility.networks.images import ImagesError, digits, load
+from compressibility.networks.images import ImagesError, digits, load, require_present
 
 
 def test_the_digits_parts_are_the_whole_of_scikit_learns_digits() -> None:
@@ -58,7 +58,7 @@ def test_a_folder_of_class_sub_folders_is_an_image_set(tmp_path) -> None:
     images = load(str(tmp_path), tmp_path)
     assert images.classes == ("cat", "dog")
     assert len(images.train) + len(images.held_out) + len(images.test) == 36
-    assert images.test.images.shape == (6, 3, 32, 32)
+    assert images.test.images.shape == (3 + 2, 3, 32, 32)
     assert set(images.test.labels.tolist()) == {0, 1}
 
 
@@ -72,8 +72,45 @@ def test_the_first_images_of_a_folder_are_of_all_classes_and_always_the_same(tmp
 
 
 def test_a_folder_without_class_sub_folders_is_refused(tmp_path) -> None:
-    with pytest.raises(ImagesError, match="class sub-folders"):
+    with pytest.raises(ImagesError, match="into a folder of its own"):
         load(str(tmp_path), tmp_path)
+
+
+def test_a_folder_of_one_class_is_refused(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 20})
+    with pytest.raises(ImagesError, match="the one class cat: give at least two"):
+        load(str(tmp_path), tmp_path)
+
+
+def test_an_empty_class_is_named(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 20, "dog": 20, "emu": 0})
+    with pytest.raises(ImagesError, match=r"classes emu.* fill each class's folder, or remove it"):
+        load(str(tmp_path), tmp_path)
+
+
+def test_every_class_has_its_share_of_every_part(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 60, "dog": 12})
+    images = load(str(tmp_path), tmp_path)
+    assert images.test.labels.bincount().tolist() == [10, 2]
+    assert images.held_out.labels.bincount().tolist() == [5, 1]
+    assert images.train.labels.bincount().tolist() == [45, 9]
+
+
+def test_a_class_too_small_for_a_test_image_is_named(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 40, "dog": 5})
+    with pytest.raises(ImagesError, match="class dog has fewer than six images"):
+        load(str(tmp_path), tmp_path)
+
+
+def test_every_unreadable_image_is_counted_and_the_first_are_named(tmp_path) -> None:
+    _write_classes(tmp_path, {"cat": 20, "dog": 20})
+    cut = tmp_path / "dog" / "007.png"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    (tmp_path / "cat" / "003.png").write_text("no image")
+    with pytest.raises(ImagesError, match=r"2 of 40 image files .* cannot be read") as caught:
+        load(str(tmp_path), tmp_path)
+    assert str(cut) in str(caught.value)
+    assert str(tmp_path / "cat" / "003.png") in str(caught.value)
 
 
 def test_an_unknown_image_set_names_the_known_ones(tmp_path) -> None:
@@ -92,3 +129,12 @@ def test_without_a_network_cifar_says_which_file_to_put_where(tmp_path, monkeypa
     assert "cifar-10-python.tar.gz" in message
     assert str(tmp_path) in message
     assert "\n" not in message
+
+
+def test_what_would_have_to_be_downloaded_is_told_without_a_network(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the net"))
+    with pytest.raises(ImagesError, match=r"cifar100 is not in .*cifar-100-python.tar.gz"):
+        require_present("cifar100", tmp_path)
+    require_present("digits", tmp_path)
+    (tmp_path / "cifar-100-python").mkdir()
+    require_present("cifar100", tmp_path)

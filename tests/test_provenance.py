@@ -34,9 +34,8 @@ def test_the_attributes_are_those_of_the_schema() -> None:
         moment=MOMENT,
     )
     assert set(made) == set(ATTRIBUTES)
-    assert made["history"] == (
-        f"2024-03-21T12:30:00+00:00 compressibility {__version__}: measure digits"
-    )
+    version = f"{__version__} ({made['commit']})"
+    assert made["history"] == f"2024-03-21T12:30:00+00:00 compressibility {version}: measure digits"
     assert json.loads(str(made["experiment"])) == {"seeds": [0, 1], "τ": 0.5}
     assert json.loads(str(made["library_versions"]))["numpy"] == np.__version__
     assert made["schema_version"] == SCHEMA_VERSION
@@ -92,9 +91,12 @@ def test_the_commit_is_that_of_the_checkout_which_tracks_the_folder(tmp_path: Pa
     assert commit(package) == "unknown"
     git(tmp_path, "init", "-q")
     (package / "a.py").write_text("")
+    (tmp_path / "measured.nc").write_text("")
     assert commit(package) == "unknown"
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "a")
+    assert git(tmp_path, "rev-parse", "HEAD").startswith(commit(package))
+    (tmp_path / "measured.nc").write_text("1")
     assert git(tmp_path, "rev-parse", "HEAD").startswith(commit(package))
     (package / "a.py").write_text("1")
     assert commit(package).endswith("-dirty")

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analyses import first_experiments, report
-from analyses.__main__ import CHECKOUT, main
+from analyses.__main__ import main
 from analyses.curves import Sweep
 from analyses.figures import Plot, svg
 from analyses.report import chapter, findings_json, page
@@ -175,7 +175,8 @@ def test_findings_json_holds_every_number_of_every_finding(chapters):
             assert numbers["p_adjusted"] == finding.p_adjusted
             assert numbers["n_seeds"] == 8
             assert len(numbers["per_seed"]) == 8
-            assert numbers["minimal_detectable_effect"] > 0
+            smallest = numbers["minimal_detectable_effect"]
+            assert smallest is None if "one-sided" in finding.test else smallest > 0
             for key in ("question", "claim", "null", "test", "statistic", "unit", "caveats"):
                 assert key in numbers
 
@@ -282,10 +283,20 @@ def test_several_datasets_stand_beside_each_other():
     assert "small-cuts-norm" in tags.ids
 
 
+def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
+    for name, n_seeds in (("few", 2), ("many", 3)):
+        dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
+        save(dataset, tmp_path / "layers" / f"{name}.nc")
+    assert main(["--report", str(tmp_path / "report")]) == 0
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert text.index('id="many"') < text.index('id="few"')
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "compressibility measure nothing"),
+        (["nothing"], "compressibility experiments"),
         (["nowhere/x.nc"], "no dataset at nowhere/x.nc"),
         (["foreign.nc"], "foreign.nc"),
         (["--report", "taken"], "--report"),
@@ -312,7 +323,7 @@ def test_without_any_dataset_the_command_that_measures_one_is_named(tmp_path, mo
 def test_the_command_itself_refuses_without_a_traceback(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "analyses", "nothing"],
-        cwd=CHECKOUT,
+        cwd=Path(__file__).parents[1],
         env={"COMPRESSIBILITY_CACHE": str(tmp_path), "PATH": ""},
         capture_output=True,
         text=True,

@@ -48,8 +48,8 @@ def load(network: nn.Module, path: Path, training: str) -> nn.Module:
             kept = (file.metadata() or {}).get("training", "null")
             if json.loads(kept) != json.loads(training):
                 raise CheckpointError(
-                    f"{path} holds a network trained with other settings; move it away to train "
-                    "anew"
+                    f"{path} holds a network trained on other images or with other settings; "
+                    f"move {path.parent} away to train anew"
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         for name, tensor in tensors.items():

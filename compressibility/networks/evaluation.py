@@ -8,8 +8,9 @@ ranks of a cut share one convolution, and only what lies behind the layer runs f
 
 import copy
 import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
@@ -50,7 +51,7 @@ class Evaluation:
         n_correct: Images whose largest logit is that of their label.
         n_lost: Images that the unchanged network gets right and the variant wrong.
         n_gained: Images that the unchanged network gets wrong and the variant right.
-        loss: Mean cross-entropy, nats; NaN where lower precision does not know it well enough.
+        loss: Mean cross-entropy, nats; NaN where the layer is evaluated in lower precision.
     """
 
     n_correct: int
@@ -136,7 +137,7 @@ class Evaluator:
     Raises:
         ValueError: No images; NaN among them; as many labels as images are not given, or labels
             beyond the classes; an unknown precision; or an image's answer depends on the other
-            images of its batch, so that none of this is defined.
+            images of its batch (tried on three), so that none of this is defined.
     """
 
     def __init__(
@@ -232,7 +233,10 @@ class Evaluator:
         own = kernel_array(self._network, layer)
         groups = [DistinctVariants.of(layer, own, each) for each in variants]
         measured = iter(self._measured(layer, [group for group in groups if len(group)]))
-        unchanged = Evaluation(self.baseline.n_correct, 0, 0, self.baseline.loss)
+        exact = self.precision_behind(layer) == "float32"
+        unchanged = Evaluation(
+            self.baseline.n_correct, 0, 0, self.baseline.loss if exact else math.nan
+        )
         return [group.as_asked(next(measured) if len(group) else [], unchanged) for group in groups]
 
     def _measured(self, layer: str, groups: Sequence[DistinctVariants]) -> list[list[Evaluation]]:
@@ -335,7 +339,7 @@ class Evaluator:
                 )
                 (exact,) = self._resumed(entry, [again])
                 for place, evaluation in zip(wrong, exact, strict=True):
-                    results[-1][place] = evaluation
+                    results[-1][place] = replace(evaluation, loss=math.nan)
         return results
 
     def _right(self) -> Tensor:
@@ -396,7 +400,7 @@ class _Tally:
     def evaluation(self, n_images: int) -> Evaluation:
         """The sums as counts and a mean."""
         correct, lost, gained = torch.stack(self.counts).sum(dim=0).tolist()
-        loss = float(torch.stack(self.losses).sum()) / n_images if self.losses else float("nan")
+        loss = float(torch.stack(self.losses).sum()) / n_images if self.losses else math.nan
         return Evaluation(correct, lost, gained, loss)
 
 

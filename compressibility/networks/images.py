@@ -1,15 +1,18 @@
 """Image sets: handwritten digits (embedded), CIFAR-10 and CIFAR-100, and folders of images."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 CIFAR_HELD_OUT: Final = 5_000
 
@@ -101,19 +104,33 @@ def digits() -> ImageSet:
     )
 
 
-def _cifar(name: str, folder: Path) -> ImageSet:
+_CIFARS: Final = ("cifar10", "cifar100")
+
+
+def _family(name: str) -> "type[CIFAR10]":
     from torchvision.datasets import CIFAR10, CIFAR100
 
-    family = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+    families: dict[str, type[CIFAR10]] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+    return families[name]
+
+
+def _remedy(name: str) -> str:
+    family = _family(name)
+    return (
+        f"put {family.filename} from {family.url} (MD5 {family.tgz_md5}) there and unpack it, "
+        "or name its folder with --images-dir"
+    )
+
+
+def _cifar(name: str, folder: Path) -> ImageSet:
+    family = _family(name)
     try:
         train = family(folder, train=True, download=True)
         test = family(folder, train=False, download=False)
     except (OSError, RuntimeError) as error:
         raise ImagesError(
             f"{name} is not in {folder} and could not be downloaded "
-            f"({type(error).__name__}: {error}); "
-            f"put {family.filename} from {family.url} (MD5 {family.tgz_md5}) there and unpack it, "
-            "or name its folder with --images-dir"
+            f"({type(error).__name__}: {error}); {_remedy(name)}"
         ) from error
     images = train.data.transpose(0, 3, 1, 2)
     labels = np.asarray(train.targets)
@@ -132,46 +149,31 @@ def _cifar(name: str, folder: Path) -> ImageSet:
 def folder(path: Path, size: int = 32) -> ImageSet:
     """Images in class sub-folders, scaled and cropped to ``size`` by ``size`` colour pixels.
 
-    ``path/train`` and ``path/test`` are taken where both exist; otherwise every sixth image of
-    ``path`` is a test image. Every tenth training image is held out. The images of each part are
-    in a random order, always the same, so that the first few are of all classes.
+    ``path/train`` and ``path/test`` are taken where both exist; otherwise every sixth image of a
+    class is a test image. Every tenth training image of a class is held out. The images of each
+    part are in a random order, always the same, so that the first few are of all classes.
 
     Raises:
-        ImagesError: There is no such folder, or no class sub-folder with images in it.
+        ImagesError: Fewer than two class sub-folders, one without images or without test images,
+            or a file that is no image.
     """
-    from torchvision.datasets import ImageFolder
-    from torchvision.transforms import v2
-
-    scale = v2.Compose([v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()])
-
-    def read(part: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-        try:
-            images = ImageFolder(str(part), transform=scale)
-        except FileNotFoundError as error:
-            raise ImagesError(
-                f"{part} holds no class sub-folders with images ({error}); "
-                "put each class's images into a folder of its own"
-            ) from error
-        order = np.random.default_rng(0).permutation(len(images))
-        pixels = [(image.numpy(), label) for image, label in (images[i] for i in order)]
-        return (
-            np.stack([image for image, _ in pixels]),
-            np.array([label for _, label in pixels]),
-            tuple(images.classes),
-        )
-
     if (path / "train").is_dir() and (path / "test").is_dir():
-        images, labels, classes = read(path / "train")
-        test_images, test_labels, test_classes = read(path / "test")
+        images, labels, classes = _read(path / "train", size)
+        test_images, test_labels, test_classes = _read(path / "test", size)
         if test_classes != classes:
             odd = sorted(set(classes) ^ set(test_classes))
             raise ImagesError(f"{path}: train and test do not hold the same classes: {odd}")
     else:
-        images, labels, classes = read(path)
-        test = np.arange(len(labels)) % 6 == 5
+        images, labels, classes = _read(path, size)
+        test = _number_in_class(labels) % 6 == 5
         test_images, test_labels = images[test], labels[test]
         images, labels = images[~test], labels[~test]
-    held_out = np.arange(len(labels)) % 10 == 9
+    if absent := sorted(set(range(len(classes))) - set(test_labels.tolist())):
+        raise ImagesError(
+            f"{path}: class {classes[absent[0]]} has fewer than six images, and so no test image: "
+            "give it more, or put test images into a folder test beside a folder train"
+        )
+    held_out = _number_in_class(labels) % 10 == 9
     return ImageSet(
         name=path.name,
         classes=classes,
@@ -181,11 +183,57 @@ def folder(path: Path, size: int = 32) -> ImageSet:
     )
 
 
-_NAMED: Final[dict[str, Callable[[Path], ImageSet]]] = {
-    "digits": lambda _: digits(),
-    "cifar10": lambda directory: _cifar("cifar10", directory),
-    "cifar100": lambda directory: _cifar("cifar100", directory),
-}
+def _number_in_class(labels: np.ndarray) -> np.ndarray:
+    """0, 1, 2, … for the images of each class, in their order."""
+    numbers = np.empty_like(labels)
+    for label in np.unique(labels):
+        numbers[labels == label] = np.arange(np.count_nonzero(labels == label))
+    return numbers
+
+
+def _read(part: Path, size: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Images (n, 3, size, size) of class sub-folders in random order, labels (n,), classes."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    scale = v2.Compose([v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()])
+    try:
+        images = ImageFolder(str(part), transform=scale)
+    except FileNotFoundError as error:
+        advice = (
+            "fill each class's folder, or remove it"
+            if any(each.is_dir() for each in part.iterdir())
+            else "put each class's images into a folder of its own"
+        )
+        raise ImagesError(f"{part}: {error}; {advice}") from error
+    if len(images.classes) < 2:
+        raise ImagesError(
+            f"{part} holds the one class {images.classes[0]}: give at least two class sub-folders"
+        )
+    pixels, unreadable = [], []
+    order = np.random.default_rng(0).permutation(len(images)).tolist()
+    for number in order:
+        try:
+            pixels.append(images[number][0].numpy())
+        except (OSError, SyntaxError, ValueError):  # as Pillow tells of damaged files
+            unreadable.append(images.samples[number][0])
+    if unreadable:
+        some = ", ".join(sorted(unreadable)[:3])
+        raise ImagesError(
+            f"{len(unreadable)} of {len(images)} image files in {part} cannot be read; remove or "
+            f"replace them: {some}{', …' * (len(unreadable) > 3)}"
+        )
+    return np.stack(pixels), np.asarray(images.targets)[order], tuple(images.classes)
+
+
+def require_present(name: str, directory: Path) -> None:
+    """Refuse an image set that `load` would have to download.
+
+    Raises:
+        ImagesError: It is CIFAR, and not in ``directory``.
+    """
+    if name in _CIFARS and not (directory / _family(name).base_folder).is_dir():
+        raise ImagesError(f"{name} is not in {directory}; {_remedy(name)}")
 
 
 def load(name: str, directory: Path) -> ImageSet:
@@ -196,8 +244,11 @@ def load(name: str, directory: Path) -> ImageSet:
     Raises:
         ImagesError: No such image set, or it cannot be read or downloaded.
     """
-    if name in _NAMED:
-        return _NAMED[name](directory)
+    if name == "digits":
+        return digits()
+    if name in _CIFARS:
+        return _cifar(name, directory)
     if Path(name).is_dir():
         return folder(Path(name))
-    raise ImagesError(f"unknown image set {name!r}: choose from {', '.join(_NAMED)}, or a folder")
+    known = ", ".join(("digits", *_CIFARS))
+    raise ImagesError(f"unknown image set {name!r}: choose from {known}, or an existing folder")

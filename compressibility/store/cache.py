@@ -2,7 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+
+
+class DatasetNotFoundError(ValueError):
+    """No such dataset; the message says what there is."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +21,54 @@ class Cache:
         """Downloaded images."""
         return self.root / "images"
 
+    @property
+    def layers(self) -> Path:
+        """Layer datasets."""
+        return self.root / "layers"
+
     def dataset(self, experiment: str) -> Path:
         """The layer dataset of an experiment."""
-        return self.root / "layers" / f"{experiment}.nc"
+        return self.layers / f"{experiment}.nc"
+
+    def datasets(self) -> tuple[Path, ...]:
+        """Every layer dataset that is here, in the order of the names.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+        """
+        found = tuple(sorted(self.layers.glob("[!.]*.nc")))
+        if not found:
+            raise DatasetNotFoundError(
+                f"no dataset in {self.layers}: measure one with "
+                "`compressibility measure digits-vanilla`"
+            )
+        return found
+
+    def find(self, name: str) -> Path:
+        """The layer dataset meant by a path or by the name of an experiment.
+
+        Raises:
+            DatasetNotFoundError: There is none.
+        """
+        path, named = Path(name), self.dataset(name)
+        if path.is_file():
+            return path
+        if path.name != name or path.suffix == ".nc":
+            raise DatasetNotFoundError(
+                f"no dataset at {name}: give the path of a .nc file, or an experiment's name"
+            )
+        if named.is_file():
+            return named
+        known = sorted(path.stem for path in self.layers.glob("[!.]*.nc"))
+        near = get_close_matches(name, known, n=1)
+        advice = (
+            f"did you mean {near[0]}?"
+            if near
+            else "`compressibility experiments` lists what can be measured"
+        )
+        raise DatasetNotFoundError(
+            f"no dataset {name!r} in {self.layers} (there: {', '.join(known) or 'none'}); {advice}"
+        )
 
     def checkpoint(self, experiment: str, seed: int) -> Path:
         """The trained network of one seed."""

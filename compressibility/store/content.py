@@ -105,26 +105,26 @@ def _check_presence(view: View, variable: Variable, part: Part) -> None:
     if part.weights:
         ours = xr.Variable("weights", np.isin(view["weights"].values.astype(str), part.weights))
         there, expected = there & ours, expected & ours
-    needed = expected & ~_unknown(view, variable, part)
-    view.refuse(variable.name, needed & ~there, f"is missing, but {part.flag} says measured")
-    view.refuse(variable.name, there & ~expected, f"is there, but {part.flag} says it is missing")
+    view.refuse(variable.name, expected & ~there, f"is missing, but {part.flag} says measured")
+    who = f"{part.flag} or {part.group.value}_precision" if _is_loss(variable) else part.flag
+    view.refuse(variable.name, there & ~expected, f"is there, but {who} says it is missing")
 
 
 def _expected(view: View, variable: Variable, part: Part) -> xr.Variable:
-    """Where the flag, the cuts and the lengths of the spectra promise a value."""
+    """Where the flag, the cuts, the lengths of the spectra and the precision promise a value."""
     if variable.name == "kernel_norm" and part.group is Group.TRUNCATION:
         return view["truncation_key"] != ""
     measured = _is(view[part.flag], Flag.MEASURED)
     if variable.name == "schmidt_value":
         return measured & view.cut_exists & (view["schmidt_index"] <= view.n_schmidt_values)
+    if _is_loss(variable):
+        return measured & (view[f"{part.group.value}_precision"] == FLOAT32)
     return measured
 
 
-def _unknown(view: View, variable: Variable, part: Part) -> xr.Variable:
-    """Where a value may be missing although the rest of its group is measured."""
-    if variable.name not in ("loss", "perturbed_loss"):
-        return xr.Variable((), False)
-    return view[f"{part.group.value}_precision"] != FLOAT32
+def _is_loss(variable: Variable) -> bool:
+    """Whether rounding in lower precision shifts the values, so that there are none then."""
+    return variable.name in ("loss", "perturbed_loss")
 
 
 def _check_ranges(view: View) -> None:

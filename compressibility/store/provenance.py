@@ -60,15 +60,16 @@ def attributes(
     """
     moment = datetime.now(UTC) if moment is None else moment
     stamp = moment.isoformat(timespec="seconds")
+    version = commit(Path(__file__).parents[1])
     return {
         "title": title,
         "source": source,
-        "history": f"{stamp} compressibility {__version__}: {event}",
+        "history": f"{stamp} compressibility {__version__} ({version}): {event}",
         "references": references,
         "schema_version": SCHEMA_VERSION,
         "package_version": __version__,
         "library_versions": canonical_json(library_versions()),
-        "commit": commit(Path(__file__).parent),
+        "commit": version,
         "images_checksum": images_checksum,
         "experiment": canonical_json(experiment),
     }
@@ -88,8 +89,8 @@ def library_versions() -> dict[str, str]:
 def commit(folder: Path) -> str:
     """``git describe`` of the checkout that tracks a folder's files, else ``unknown``.
 
-    A modified checkout ends in ``-dirty``. A folder that merely lies inside some checkout, such as
-    an installation in its virtual environment, does not count.
+    It ends in ``-dirty`` where one of these files is modified. A folder that merely lies inside
+    some checkout, such as an installation in its virtual environment, does not count.
     """
 
     def git(*arguments: str) -> str:
@@ -99,8 +100,10 @@ def commit(folder: Path) -> str:
         return done.stdout.strip()
 
     try:
-        tracked = git("ls-files")
-        return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else _UNKNOWN
+        if not git("ls-files"):
+            return _UNKNOWN
+        modified = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("describe", "--always", "--abbrev=12") + ("-dirty" if modified else "")
     except (OSError, subprocess.CalledProcessError):
         return _UNKNOWN
 
