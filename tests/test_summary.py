@@ -72,6 +72,14 @@ def test_without_a_planned_hessian_a_dataset_is_whole_without_one() -> None:
     assert "hessian group" not in dict(rows(summary))
 
 
+def test_the_experiments_settings_are_told_in_words() -> None:
+    experiment = {"recipe": {"batch_size": 128, "flip": True}, "hessian": None, "name": "drawn"}
+    told = dict(rows(summarise(blank_dataset(SHAPES, experiment=experiment))))
+    assert told["recipe"] == "batch size 128, flip True"
+    assert told["hessian"] == "none"
+    assert told["name"] == "drawn"
+
+
 def test_long_lists_are_shortened() -> None:
     dataset = blank_dataset({f"conv{i}": (2, 2, 1, 1) for i in range(12)})
     told = dict(rows(summarise(dataset)))

@@ -10,6 +10,14 @@ import xarray as xr
 
 from compressibility.store.schema import Group
 
+_TOLD_ELSEWHERE: Final = (
+    "norm_loss_levels",
+    "seeds",
+    "test_images",
+    "threads",
+    "thresholds",
+    "title",
+)
 _HESSIAN: Final = (Group.HESSIAN, Group.CURVATURE)
 
 
@@ -132,7 +140,11 @@ def rows(summary: Summary) -> tuple[tuple[str, str], ...]:
     ]
     return (
         ("title", summary.title),
-        ("experiment", json.dumps(summary.experiment, ensure_ascii=False)),
+        *(
+            (name.replace("_", " "), _setting(value))
+            for name, value in summary.experiment.items()
+            if name not in _TOLD_ELSEWHERE
+        ),
         ("whole", "yes" if summary.is_whole else "no, see the seeds and groups below"),
         ("layers", f"{len(summary.layers)}: {_shortened(summary.layers)}"),
         ("cuts", "; ".join(summary.modes)),
@@ -144,9 +156,18 @@ def rows(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("schema version", str(summary.schema_version)),
         ("made by", f"compressibility {summary.package_version}, commit {summary.commit}"),
         ("libraries", ", ".join(f"{k} {v}" for k, v in summary.library_versions.items())),
-        ("images", f"checksum {summary.images_checksum}"),
+        ("images checksum", summary.images_checksum),
         ("history", "\n".join(summary.history)),
     )
+
+
+def _setting(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case Mapping():
+            return ", ".join(f"{name.replace('_', ' ')} {item}" for name, item in value.items())
+    return str(value)
 
 
 def _told_seeds(summary: Summary) -> str:
