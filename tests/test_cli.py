@@ -195,6 +195,15 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def heeding_ctrl_c():
+    """As in a terminal; a shell's background job ignores it, and so would what it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path, sent) -> None:
     script = tmp_path / "interrupted.py"
@@ -219,6 +228,7 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
     assert list(cache.root.glob("checkpoints/*/seed-*"))
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 def test_an_interruption_that_a_library_turns_into_an_error_stays_one(
     call, monkeypatch, sent
