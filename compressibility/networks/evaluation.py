@@ -135,9 +135,10 @@ class Evaluator:
             Default: 2 GiB on a CPU, half of what is free on a GPU.
 
     Raises:
-        ValueError: No images; NaN among them; as many labels as images are not given, or labels
-            beyond the classes; an unknown precision; or an image's answer depends on the other
-            images of its batch (tried on three), so that none of this is defined.
+        ValueError: Images or labels are no tensors; no images; NaN among them; as many labels as
+            images are not given, or labels beyond the classes; an unknown precision; or an
+            image's answer depends on the other images of its batch (tried on three), so that none
+            of this is defined.
     """
 
     def __init__(
@@ -152,6 +153,12 @@ class Evaluator:
         memory: int | None = None,
     ) -> None:
         """Copy the network to the device and trace it."""
+        for name, given in (("images", images), ("labels", labels)):
+            if not isinstance(given, Tensor):
+                raise ValueError(
+                    f"the {name} are of type {type(given).__name__}: give a tensor, as "
+                    "torch.as_tensor makes it"
+                )
         if len(images) != len(labels) or len(images) == 0:
             raise ValueError(
                 f"{len(images)} images with {len(labels)} labels: give one label for each image, "

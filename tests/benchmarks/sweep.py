@@ -18,8 +18,9 @@ but an engine need not run it where the kernel is the layer's own to the bit). T
 the engine's time / (floor x time of the best whole forward pass, measured beside it).
 
 Only every K-th convolution is run, for the same part of the plain loop; the whole is extrapolated
-by the floor's share. Weights are the shipped ones where they lie in the cache; else they are drawn,
-with spectra that fall off as those of trained networks do.
+by the floor's share. Weights are those of a measured network where one lies in the cache, for the
+vanilla CNN the shipped one; else they are drawn, with spectra that fall off as those of trained
+networks do.
 
 Measured on an AMD EPYC (Zen 4, AVX-512), trained weights, 1,000 images, no count differing between
 the precisions. Vanilla CNN, in CPU seconds on one core that others used too: 6.8 times the plain
@@ -33,6 +34,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -40,8 +42,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
+from compressibility.experiments import Experiment, named
 from compressibility.networks import images as image_sets
-from compressibility.networks.architectures import ResNet50, VanillaCNN, initialised
+from compressibility.networks.architectures import ResNet50, initialised
 from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.evaluation import Evaluator, Precision
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array
@@ -53,9 +56,11 @@ from compressibility.tensors.spectra import Spectrum
 from compressibility.tensors.truncation import THRESHOLDS, decompose, ranks_at
 
 NETWORKS: Final = {
-    "vanilla": (VanillaCNN((32, 64, 128, 256), (0, 1, 2)), "cifar10-vanilla", 1),
-    "resnet50": (ResNet50(stem_stride=2), "cifar10-resnet50-small", 8),
+    "vanilla": (("cifar10-vanilla",), 1),
+    "resnet50": (("cifar10-resnet50-small", "cifar100-resnet50-small"), 8),
 }
+"""Experiments, of which the first with weights in the cache is taken, and K of every K-th layer."""
+N_CLASSES: Final = {"cifar10": 10, "cifar100": 100}
 BATCH_SIZES: Final = (32, 64, 128, 256, 512)
 
 Clock = Callable[[], float]
@@ -72,26 +77,34 @@ class Job:
     floor: float
 
 
+def checkpoint_of(experiment: Experiment) -> Path:
+    """Where the weights of its first network lie, once it is trained."""
+    return cache.default().checkpoint(experiment.name, experiment.seeds[0])
+
+
 def network_and_images(name: str, n_images: int) -> tuple[nn.Module, Tensor, Tensor, str]:
     """A network, images, labels, and where they are from."""
-    architecture, experiment, _ = NETWORKS[name]
+    experiments = [named(experiment) for experiment in NETWORKS[name][0]]
+    present = [each for each in experiments if checkpoint_of(each).exists()]
+    experiment = (present or experiments)[0]
+    n_classes = N_CLASSES[experiment.images]
     generator = Generator().manual_seed(0)
     try:
-        images = image_sets.load("cifar10", cache.default().images)
+        images = image_sets.load(experiment.images, cache.default().images)
         inputs = images.normalised(images.test.images[:n_images])
-        labels, source = images.test.labels[:n_images], "CIFAR-10 test images"
+        labels, source = images.test.labels[:n_images], f"{experiment.images} test images"
     except (ValueError, OSError):
         inputs = torch.randn(n_images, 3, 32, 32, generator=generator)
-        labels = torch.randint(10, (n_images,), generator=generator)
+        labels = torch.randint(n_classes, (n_images,), generator=generator)
         source = "random images"
-    checkpoint = cache.default().checkpoint(experiment, seed=0)
-    network = initialised(architecture, 3, 10, generator)
+    network = initialised(experiment.architecture, 3, n_classes, generator)
+    checkpoint = checkpoint_of(experiment)
     if checkpoint.exists():
         tensors = load_file(checkpoint)
         network.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
         )
-        return network.eval(), inputs, labels, f"trained weights, {source}"
+        return network.eval(), inputs, labels, f"trained weights of {checkpoint}, {source}"
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -293,7 +306,7 @@ def main() -> None:
         if name == "spectra":
             report_spectra(asked.every or 8, now)
         else:
-            report(name, asked.images, asked.every or NETWORKS[name][2], asked.device, now)
+            report(name, asked.images, asked.every or NETWORKS[name][1], asked.device, now)
 
 
 if __name__ == "__main__":
