@@ -305,11 +305,12 @@ def _draw(sweep: Sweep, narrow: bool) -> Figure:
             continue
         _draw_table(left, x, table, colour)
         left.text(
-            *((0.98, 0.03) if perturbed else (0.02, 0.97)),
+            0.98,
+            0.03 if perturbed else 0.12,
             name,
             transform=left.transAxes,
-            ha="right" if perturbed else "left",
-            va="bottom" if perturbed else "top",
+            ha="right",
+            va="bottom",
             color=colour,
             fontweight="bold",
         )
