@@ -79,6 +79,14 @@ def first(value: object) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def last(value: object) -> Callable[[np.ndarray], np.ndarray]:
+    def change(values: np.ndarray) -> np.ndarray:
+        values[-1] = value
+        return values
+
+    return change
+
+
 def twice(dim: str) -> Damage:
     """The first entry of a dimension stands twice."""
     return lambda dataset: dataset.isel({dim: [0, *range(dataset.sizes[dim])]})
@@ -164,7 +172,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "repeated seed": ("seed at .* does not rise", twice("seed")),
     "repeated threshold": ("threshold at .* does not rise", twice("threshold")),
     "unknown weights": ("weights at .* is none of", coordinate("weights", first("random"))),
-    "threshold of one": ("threshold at .* outside", coordinate("threshold", lambda v: v + 1)),
+    "threshold of one": ("threshold at .* outside", coordinate("threshold", last(1.0))),
     "threshold not a number": ("threshold at", coordinate("threshold", first(np.nan))),
     "negative norm loss level": (
         "norm_loss_level at .* outside",
