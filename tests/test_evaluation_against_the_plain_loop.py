@@ -372,6 +372,10 @@ class TestRefusals:
         with pytest.raises(ValueError, match="images are of type ndarray"):
             Evaluator(network_of("vanilla"), images.numpy(), labels)
 
+    def test_labels_that_are_no_tensor(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(ValueError, match="labels are of type list"):
+            Evaluator(network_of("vanilla"), images, labels.tolist())
+
     def test_a_rank_that_is_no_whole_number(self, images: Tensor, labels: Tensor) -> None:
         network = network_of("vanilla")
         decomposition = decompose(kernel_array(network, "3"), Cut.parse("OUT"))

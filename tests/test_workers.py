@@ -1,8 +1,5 @@
 import signal
-import sys
 from collections.abc import Set
-
-import pytest
 
 from compressibility.workers import processes
 
@@ -11,7 +8,6 @@ def _blocked() -> Set[int]:
     return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no signal masks")
 def test_processes_never_see_ctrl_c_and_this_one_still_does() -> None:
     with processes(2) as pool:
         masks = [pool.submit(_blocked).result() for _ in range(4)]

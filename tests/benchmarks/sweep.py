@@ -59,7 +59,7 @@ NETWORKS: Final = {
     "vanilla": (("cifar10-vanilla",), 1),
     "resnet50": (("cifar10-resnet50-small", "cifar100-resnet50-small"), 8),
 }
-"""Experiments, of which the first with weights in the cache is taken, and K of every K-th layer."""
+"""Experiments, of which the first with weights in the cache is taken; K, of every K-th layer."""
 N_CLASSES: Final = {"cifar10": 10, "cifar100": 100}
 BATCH_SIZES: Final = (32, 64, 128, 256, 512)
 
