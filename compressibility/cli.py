@@ -26,7 +26,7 @@ from compressibility.store.summary import rows, summarise
 
 if TYPE_CHECKING:
     from compressibility.experiments import Experiment
-    from compressibility.tasks import Place
+    from compressibility.measuring.tasks import Place
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -118,11 +118,11 @@ def measure(
     datasets_cache of the checkout, or COMPRESSIBILITY_CACHE.
     """
     from compressibility.experiments import ALL_CORES, named, on_folder, seeds_from
-    from compressibility.measure import measure as run
+    from compressibility.measuring.progress import shown
+    from compressibility.measuring.sweep import measure as run
+    from compressibility.measuring.tasks import Place
+    from compressibility.measuring.workers import cores, engaged
     from compressibility.networks.devices import resolve
-    from compressibility.progress import shown
-    from compressibility.tasks import Place
-    from compressibility.workers import cores, engaged
 
     chosen = named(experiment) if images is None else on_folder(named(experiment), images)
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
@@ -244,10 +244,10 @@ def verify(
     over and told; nothing is downloaded.
     """
     from compressibility.experiments import ExperimentError, from_data
+    from compressibility.measuring.tasks import Place
     from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
     from compressibility.networks.images import ImagesError
-    from compressibility.tasks import Place
 
     if images is not None and len(names or ()) != 1:
         raise ValueError(f"--images {images} are those of one dataset: name it")
@@ -275,7 +275,7 @@ def _verified(
     """Verify one dataset and print what was found; the number of truncations that differ."""
     import numpy as np
 
-    from compressibility.verify import verify as recompute
+    from compressibility.measuring.verify import verify as recompute
 
     with Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task(f"{experiment.name} · verifying", total=None)

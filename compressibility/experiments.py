@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from compressibility.evaluation.evaluator import Precision
 from compressibility.networks.architectures import Architecture, ResNet50, VanillaCNN
-from compressibility.networks.evaluation import Precision
 from compressibility.networks.training import Recipe
-from compressibility.tensors.truncation import THRESHOLDS
+from compressibility.tensors.thresholds import THRESHOLDS
 
 ALL_CORES: Final = 0
 

@@ -12,11 +12,8 @@ from compressibility.store.provenance import attributes, canonical_json
 from compressibility.store.schema import WEIGHTS, Flag, Group
 from compressibility.store.template import blank
 from compressibility.tensors.modes import CUTS, TRIVIAL, Cut, same_as
-from compressibility.tensors.truncation import (
-    compression_ratio,
-    decompose,
-    ranks_at,
-)
+from compressibility.tensors.schmidt import compression_ratio, decompose
+from compressibility.tensors.thresholds import ranks_at
 
 Task = tuple[Group, str | None, int]
 

@@ -12,7 +12,7 @@ from torch import nn
 from compressibility.networks.factorized import factorize
 from compressibility.networks.kernels import kernel_array, substituted
 from compressibility.tensors.modes import Cut
-from compressibility.tensors.truncation import decompose, stored_parameters
+from compressibility.tensors.schmidt import decompose, stored_parameters
 from property_tests.convolutions import DrawnConvolution, convolutions
 from property_tests.strategies import EPS, cuts, seeds
 

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressibility.tensors.truncation import decompose, matched_perturbation
+from compressibility.tensors.perturbations import matched_perturbation
+from compressibility.tensors.schmidt import decompose
 from property_tests.strategies import DrawnKernel, kernels, nonzero_kernels, seeds
 
 norm_losses = st.sampled_from((0.0, 1e-12, 0.01, 0.5, 0.99)) | st.floats(0, 1, exclude_max=True)

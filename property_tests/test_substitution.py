@@ -17,7 +17,7 @@ from compressibility.networks.kernels import (
     weights_hash,
 )
 from compressibility.tensors.modes import CUTS
-from compressibility.tensors.truncation import decompose
+from compressibility.tensors.schmidt import decompose
 from property_tests.convolutions import DrawnConvolution, convolutions
 from property_tests.strategies import seeds
 

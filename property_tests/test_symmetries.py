@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressibility.tensors.modes import CUTS, Mode
-from compressibility.tensors.nulls import shuffled
+from compressibility.tensors.perturbations import shuffled
 from compressibility.tensors.spectra import spectrum
 from property_tests.strategies import SCALES, DrawnKernel, kernels, orthonormal, seeds
 

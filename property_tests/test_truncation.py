@@ -7,16 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compressibility.tensors.modes import Cut, Shape, matricize, matrix_shape
-from compressibility.tensors.spectra import Spectrum
-from compressibility.tensors.truncation import (
-    THRESHOLDS,
+from compressibility.tensors.schmidt import (
     compression_ratio,
     decompose,
-    rank_at,
-    ranks_at,
     stored_parameters,
     truncate,
 )
+from compressibility.tensors.spectra import Spectrum
+from compressibility.tensors.thresholds import THRESHOLDS, rank_at, ranks_at
 from property_tests.strategies import (
     EPS,
     DrawnKernel,

@@ -6,10 +6,10 @@ from pathlib import Path
 import xarray as xr
 
 from compressibility.experiments import EXPERIMENTS, Experiment, HessianPlan
-from compressibility.measure import measure
+from compressibility.measuring.sweep import measure
+from compressibility.measuring.tasks import Place
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.store.cache import Cache
-from compressibility.tasks import Place
 
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],

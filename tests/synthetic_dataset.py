@@ -9,8 +9,9 @@ import xarray as xr
 from compressibility.store.schema import Flag
 from compressibility.store.template import blank
 from compressibility.tensors.modes import CUTS, same_as
+from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
-from compressibility.tensors.truncation import THRESHOLDS, compression_ratio, ranks_at
+from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
 
 LEVELS = tuple(t for t in THRESHOLDS if t > 0)
 NAMES = ("conv1", "conv2", "conv3", "conv4")

@@ -11,11 +11,28 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+GROUND = ("compressibility.errors", "compressibility.files")
+TENSORS = (*GROUND, "compressibility.tensors")
+STORE = (*TENSORS, "compressibility.store")
+NETWORKS = (*TENSORS, "compressibility.networks")
+EVALUATION = (*NETWORKS, "compressibility.evaluation")
+SUBJECTS = (*EVALUATION, "compressibility.subjects")
+QUANTITIES = (*SUBJECTS, "compressibility.store", "compressibility.quantities")
+EXPERIMENTS = (*QUANTITIES, "compressibility.experiments")
+MEASURING = (*EXPERIMENTS, "compressibility.measuring")
+
 ALLOWED = {
-    "compressibility.tensors": ("compressibility.tensors",),
-    "compressibility.networks": ("compressibility.tensors", "compressibility.networks"),
-    "compressibility.store": ("compressibility.tensors", "compressibility.store"),
-    "analyses": ("compressibility.tensors", "compressibility.store", "analyses"),
+    "compressibility.errors": (),
+    "compressibility.files": GROUND,
+    "compressibility.tensors": TENSORS,
+    "compressibility.store": STORE,
+    "compressibility.networks": NETWORKS,
+    "compressibility.evaluation": EVALUATION,
+    "compressibility.subjects": SUBJECTS,
+    "compressibility.quantities": QUANTITIES,
+    "compressibility.experiments": EXPERIMENTS,
+    "compressibility.measuring": MEASURING,
+    "analyses": (*STORE, "analyses"),
 }
 """What the modules below each name import of the project, besides ``compressibility`` itself."""
 
@@ -70,7 +87,7 @@ def violations(modules: Sources) -> list[str]:
                     found.append(f"{module} imports {target}")
                 if target == "compressibility.cli" and module != "compressibility.__main__":
                     found.append(f"{module} imports {target}")
-                if target == "compressibility.measure" and not module.startswith(
+                if target == "compressibility.measuring.sweep" and not module.startswith(
                     ("compressibility.cli", "compressibility.__main__")
                 ):
                     found.append(f"{module} imports {target}")
@@ -122,15 +139,15 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
         ("compressibility.tensors.modes", "from compressibility.networks import kernels"),
         ("compressibility.tensors.modes", "import torch"),
         ("compressibility.networks.kernels", "from compressibility.store import schema"),
-        ("compressibility.networks.kernels", "from compressibility import measure"),
+        ("compressibility.networks.kernels", "from compressibility.measuring import sweep"),
         ("compressibility.store.schema", "def f():\n    from torch import nn"),
         ("compressibility.store.schema", "import compressibility.networks.kernels"),
         ("compressibility.store.schema", "from ..networks import kernels"),
-        ("compressibility.measure", "from analyses import report"),
-        ("compressibility.measure", "from compressibility.cli import main"),
-        ("compressibility.experiments", "from compressibility.measure import measure"),
+        ("compressibility.measuring.sweep", "from analyses import report"),
+        ("compressibility.measuring.sweep", "from compressibility.cli import main"),
+        ("compressibility.experiments", "from compressibility.measuring.sweep import measure"),
         ("analyses.report", "import torch.nn"),
-        ("analyses.report", "from compressibility import measure"),
+        ("analyses.report", "from compressibility.measuring import sweep"),
         ("analyses.report", "from compressibility.networks import kernels"),
         ("compressibility.store.__init__", "def load(): ..."),
         ("compressibility.store.__init__", "VALUE = 1"),
@@ -142,7 +159,7 @@ def test_the_rule_sees_each_kind_of_violation(module: str, source: str) -> None:
         (
             "compressibility.cli",
             "compressibility.experiments",
-            "compressibility.measure",
+            "compressibility.measuring.sweep",
             "compressibility.networks.kernels",
             "compressibility.store.schema",
             "compressibility.tensors.modes",

@@ -6,8 +6,8 @@ import xarray as xr
 from safetensors import safe_open
 from torch import Generator
 
-from compressibility import tasks
 from compressibility.experiments import named
+from compressibility.measuring import tasks
 from compressibility.networks import checkpoints
 from compressibility.networks.architectures import VanillaCNN, initialised
 from compressibility.networks.checkpoints import CheckpointError

@@ -13,13 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import compressibility
-from compressibility import cli, tasks
+from compressibility import cli
 from compressibility.experiments import EXPERIMENTS
+from compressibility.measuring import tasks
+from compressibility.measuring.tasks import Place
 from compressibility.networks import checkpoints
 from compressibility.networks.training import rounded_to_float16
 from compressibility.store import netcdf
 from compressibility.store.cache import Cache, default
-from compressibility.tasks import Place
 from tests.small_experiment import SMALL
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
@@ -240,7 +241,7 @@ def test_an_interruption_that_a_library_turns_into_an_error_stays_one(
         except KeyboardInterrupt as error:
             raise ValueError("no checkpoint") from error
 
-    monkeypatch.setattr("compressibility.measure.measure", interrupted)
+    monkeypatch.setattr("compressibility.measuring.sweep.measure", interrupted)
     before = signal.getsignal(sent)
     status, _, told = call("measure", "digits-vanilla", "--workers", "1")
     assert status == cli.INTERRUPTED

@@ -173,7 +173,7 @@ def test_tensorlys_global_backend_neither_matters_nor_changes(kernel: np.ndarray
 
 def test_importing_the_mathematics_of_a_kernel_loads_neither_tensorly_nor_torch() -> None:
     program = (
-        "import sys, compressibility.tensors.modes, compressibility.tensors.truncation, "
+        "import sys, compressibility.tensors.modes, compressibility.tensors.schmidt, "
         "compressibility.tensors.nulls, compressibility.tensors.decompositions; "
         "sys.exit(bool({'tensorly', 'torch'} & set(sys.modules)))"
     )

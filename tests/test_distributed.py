@@ -9,8 +9,8 @@ import pytest
 import torch
 from distributed import LocalCluster
 
-from compressibility.progress import Step
-from compressibility.workers import SchedulerError, cluster
+from compressibility.measuring.progress import Step
+from compressibility.measuring.workers import SchedulerError, cluster
 from tests.small_experiment import SMALL, assert_same_values, measure_in, place_in
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # dask's own, of a worker that was killed

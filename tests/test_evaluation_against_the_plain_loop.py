@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressibility.networks import fusion
-from compressibility.networks.evaluation import (
+from compressibility.evaluation import fusion
+from compressibility.evaluation.evaluator import (
     Baseline,
     Evaluation,
     Evaluator,
     plain_evaluation,
 )
-from compressibility.networks.fusion import FusedConvolution
+from compressibility.evaluation.fusion import FusedConvolution
+from compressibility.evaluation.variants import Kernels, Truncations
 from compressibility.networks.kernels import kernel_array
-from compressibility.networks.variants import Kernels, Truncations
 from compressibility.tensors.modes import CUTS, Cut
-from compressibility.tensors.truncation import decompose
+from compressibility.tensors.schmidt import decompose
 
 
 class Residual(nn.Module):

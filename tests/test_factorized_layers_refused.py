@@ -8,7 +8,7 @@ from torch.nn.utils import parametrizations
 
 from compressibility.networks.factorized import FactorizedConv2d, factorize
 from compressibility.tensors.modes import Cut
-from compressibility.tensors.truncation import SchmidtDecomposition, decompose
+from compressibility.tensors.schmidt import SchmidtDecomposition, decompose
 
 OUT = Cut.parse("OUT")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compressibility.store.lock import BusyError, exclusive
+from compressibility.measuring.lock import BusyError, exclusive
 from compressibility.store.netcdf import DatasetError
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +17,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
     """Another process that holds the dataset until it is killed."""
     program = f"""
 import time
-from compressibility.store.lock import exclusive
+from compressibility.measuring.lock import exclusive
 with exclusive({str(path)!r}, "drawn"):
     print("held", flush=True)
     time.sleep(60)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressibility.networks.evaluation import Evaluation, Evaluator, plain_evaluation
+from compressibility.evaluation.evaluator import Evaluation, Evaluator, plain_evaluation
+from compressibility.evaluation.variants import Truncations
 from compressibility.networks.kernels import kernel_array
-from compressibility.networks.variants import Truncations
 from compressibility.tensors.modes import Cut
-from compressibility.tensors.truncation import decompose
+from compressibility.tensors.schmidt import decompose
 
 LAYER, N_IMAGES, N_SAMPLED = "2", 400, 64
 

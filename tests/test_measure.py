@@ -14,15 +14,15 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
-from compressibility import tasks
+from compressibility.evaluation.evaluator import plain_evaluation
 from compressibility.experiments import ExperimentError
-from compressibility.networks.evaluation import plain_evaluation
-from compressibility.progress import Step
+from compressibility.measuring import tasks
+from compressibility.measuring.lock import BusyError
+from compressibility.measuring.progress import Step
+from compressibility.measuring.workers import processes
 from compressibility.store import netcdf
-from compressibility.store.lock import BusyError
 from compressibility.tensors.modes import Cut, matricize
-from compressibility.tensors.truncation import truncate
-from compressibility.workers import processes
+from compressibility.tensors.schmidt import truncate
 from tests.small_experiment import N_TASKS, SMALL, assert_same_values, measure_in, place_in
 
 
@@ -117,7 +117,7 @@ def test_a_whole_dataset_needs_no_lock(dataset, folder, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the dataset is locked")
 
-    monkeypatch.setattr("compressibility.measure.exclusive", refuse)
+    monkeypatch.setattr("compressibility.measuring.sweep.exclusive", refuse)
     assert_same_values(measure_in(folder), dataset)
 
 

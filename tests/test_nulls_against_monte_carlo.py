@@ -17,8 +17,8 @@ from compressibility.tensors.nulls import (
     gaussian_schmidt_values,
     marchenko_pastur_density,
     marchenko_pastur_edges,
-    shuffled,
 )
+from compressibility.tensors.perturbations import shuffled
 
 SIZES = [(1, 4), (2, 2), (3, 8), (8, 3), (5, 5), (3, 96)]
 

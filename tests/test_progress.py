@@ -1,5 +1,5 @@
+from compressibility.measuring.progress import Step, shown
 from compressibility.networks.training import Progress
-from compressibility.progress import Step, shown
 
 
 def test_in_a_log_every_job_and_every_epoch_is_one_line(capsys) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressibility import tasks
+from compressibility.evaluation.evaluator import plain_evaluation
 from compressibility.experiments import EXPERIMENTS, Experiment
-from compressibility.networks.evaluation import plain_evaluation
+from compressibility.measuring import tasks
 from compressibility.store.validation import validate
 from compressibility.tensors.modes import Cut
-from compressibility.tensors.truncation import truncate
+from compressibility.tensors.schmidt import truncate
 from tests.small_experiment import measure_in, place_in
 
 LAYERS = {"conv1": ("OUT", "OUT,KW"), "layer3.0.downsample.0": ("OUT",)}

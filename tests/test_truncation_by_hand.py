@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 
 from compressibility.tensors.modes import CUTS, Cut
-from compressibility.tensors.spectra import Spectrum
-from compressibility.tensors.truncation import (
-    THRESHOLDS,
+from compressibility.tensors.perturbations import matched_perturbation
+from compressibility.tensors.schmidt import (
     compression_ratio,
     decompose,
-    matched_perturbation,
-    rank_at,
-    ranks_at,
     stored_parameters,
     truncate,
 )
+from compressibility.tensors.spectra import Spectrum
+from compressibility.tensors.thresholds import THRESHOLDS, rank_at, ranks_at
 
 DIAGONAL = np.diag([4.0, 3.0, 0.0])[:, :, None, None]
 

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from compressibility.experiments import ExperimentError
-from compressibility.verify import verify
+from compressibility.measuring.verify import verify
 from tests.small_experiment import SMALL, measure_in, place_in
 
 

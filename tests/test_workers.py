@@ -1,7 +1,7 @@
 import signal
 from collections.abc import Set
 
-from compressibility.workers import processes
+from compressibility.measuring.workers import processes
 
 
 def _blocked() -> Set[int]:

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import nn
 
-from compressibility.networks.files import write_whole
+from compressibility.files import write_whole
 
 
 class CheckpointError(ValueError):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from compressibility.networks.kernels import refusal
 from compressibility.tensors.modes import Mode
-from compressibility.tensors.truncation import SchmidtDecomposition
+from compressibility.tensors.schmidt import SchmidtDecomposition
 
 
 class FactorizedConv2d(nn.Module):
@@ -58,7 +58,7 @@ def factorize(layer: nn.Module, decomposition: SchmidtDecomposition, rank: int) 
 
     Returns:
         :class:`FactorizedConv2d`, or two linear layers in a row, in the layer's dtype, device and
-        training state, with ``tensors.truncation.stored_parameters`` entries and the bias.
+        training state, with ``tensors.schmidt.stored_parameters`` entries and the bias.
 
     Raises:
         ValueError: The layer cannot be realised (the message says why), the decomposition is of

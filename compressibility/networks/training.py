@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from compressibility.networks.files import write_whole
+from compressibility.files import write_whole
 from compressibility.networks.images import ImageSet
 
 Precision = Literal["float32", "bfloat16"]

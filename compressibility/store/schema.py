@@ -148,7 +148,7 @@ _FORWARD = "traced forward pass"
 _ARPACK = "curvlinops and ARPACK"
 _HUTCHINSON = "Hutchinson, Commun. Stat. Simul. Comput. 18 (1989) 1059"
 _ECKART = "Eckart and Young, Psychometrika 1 (1936) 211"
-_STORED = "compressibility.tensors.truncation.stored_parameters"
+_STORED = "compressibility.tensors.schmidt.stored_parameters"
 
 # fmt: off
 # name, dims, dtype, units, group, source, long name, definition
@@ -301,7 +301,7 @@ FLAGS: Final = (
 def _bookkeeping(group: Group) -> tuple[Variable, ...]:
     name, dims, provenance = group.value, " ".join(group.dims), "compressibility.store.provenance"
     return (
-        _row(f"{name}_key", dims, "str", "1", None, "compressibility.measure",
+        _row(f"{name}_key", dims, "str", "1", None, "compressibility.measuring.sweep",
              f"content key of the {name} group",
              "SHA-256 of the weights, the images and the settings that the values depend on; "
              "empty where nothing is measured."),

@@ -1,11 +1,10 @@
-"""What the spectrum of a kernel without structure looks like: random-matrix nulls and shuffles."""
+"""What the spectrum of a kernel without structure looks like: random-matrix nulls."""
 
 from math import log, pi
 
 import numpy as np
 from scipy.linalg import eigvalsh_tridiagonal
 
-from compressibility.tensors.modes import Array
 from compressibility.tensors.spectra import Floats
 
 
@@ -130,21 +129,6 @@ def gaussian_schmidt_values(m: int, n: int, rng: np.random.Generator) -> Floats:
     signed = eigvalsh_tridiagonal(np.zeros(2 * k), chain)
     values: Floats = np.maximum(signed[::-1][:k], 0)
     return values
-
-
-def shuffled(kernel: Array, rng: np.random.Generator) -> Array:
-    """Return a kernel with its entries permuted at random over all modes.
-
-    It keeps the distribution of the weights, hence the norm, and destroys their correlations.
-
-    Args:
-        kernel: Array of any shape and dtype.
-        rng: Source of the permutation.
-
-    Returns:
-        Array of the same shape and dtype.
-    """
-    return rng.permutation(kernel.ravel()).reshape(kernel.shape)
 
 
 def _check(m: int, n: int) -> None:

@@ -42,18 +42,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
+from compressibility.evaluation.arithmetic import ieee_float32
+from compressibility.evaluation.evaluator import Evaluator, Precision
+from compressibility.evaluation.resumption import ResumableNetwork
+from compressibility.evaluation.variants import Truncations
 from compressibility.experiments import Experiment, named
 from compressibility.networks import images as image_sets
 from compressibility.networks.architectures import ResNet50, initialised
-from compressibility.networks.arithmetic import ieee_float32
-from compressibility.networks.evaluation import Evaluator, Precision
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array
-from compressibility.networks.resumption import ResumableNetwork
-from compressibility.networks.variants import Truncations
 from compressibility.store import cache
 from compressibility.tensors.modes import distinct_cuts, matricize
+from compressibility.tensors.schmidt import decompose
 from compressibility.tensors.spectra import Spectrum
-from compressibility.tensors.truncation import THRESHOLDS, decompose, ranks_at
+from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
 
 NETWORKS: Final = {
     "vanilla": (("cifar10-vanilla",), 1),

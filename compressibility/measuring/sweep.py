@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from compressibility import tasks
 from compressibility.experiments import Experiment, ExperimentError
+from compressibility.measuring import tasks
+from compressibility.measuring.lock import exclusive
+from compressibility.measuring.progress import Report, Step
+from compressibility.measuring.tasks import Place, Task
 from compressibility.networks.kernels import weights_hash
 from compressibility.networks.training import Progress
-from compressibility.progress import Report, Step
 from compressibility.store import netcdf
-from compressibility.store.lock import exclusive
 from compressibility.store.merging import measured, merge
 from compressibility.store.provenance import merged_history
 from compressibility.store.schema import Group
-from compressibility.tasks import Place, Task
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def measure(
         ExperimentError: ``out`` belongs to another experiment or other images, a layer is
             unknown, or a network that is measured in part is gone.
         compressibility.store.netcdf.DatasetError: ``out`` is damaged or cannot be written.
-        compressibility.store.lock.BusyError: Another process measures the experiment in this
+        compressibility.measuring.lock.BusyError: Another process measures the experiment in this
             cache, or writes to ``out``.
     """
     if out.exists():

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 from torch.nn import functional
 
-from compressibility.networks.responses import Convolution
+from compressibility.evaluation.responses import Convolution
 
 SHAPE: Final = "shape"
 """Key of a node's ``meta``: the shape of its value without the batch, or none."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressibility.tensors.truncation import SchmidtDecomposition
+from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
-from compressibility.networks import fusion, tracing
-from compressibility.networks.arithmetic import agree, ieee_float32
-from compressibility.networks.responses import Convolution
+from compressibility.evaluation import fusion, tracing
+from compressibility.evaluation.arithmetic import agree, ieee_float32
+from compressibility.evaluation.responses import Convolution
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,16 +11,17 @@ import xarray as xr
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from compressibility import tasks
+from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.experiments import Experiment, ExperimentError
+from compressibility.measuring import tasks
+from compressibility.measuring.tasks import Place
 from compressibility.networks import images
-from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.images import LabelledImages
 from compressibility.networks.kernels import kernel_array, substituted, weights_hash
 from compressibility.store.schema import Flag
-from compressibility.tasks import Place
 from compressibility.tensors.modes import Cut, as_kernel
-from compressibility.tensors.truncation import decompose, rank_at
+from compressibility.tensors.schmidt import decompose
+from compressibility.tensors.thresholds import rank_at
 
 TIE: Final = 1e-3
 """Two top logits closer than this may change places between devices and libraries."""

@@ -6,9 +6,9 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from compressibility.networks import responses
-from compressibility.networks.responses import Array, Convolution, Response
-from compressibility.tensors.truncation import SchmidtDecomposition
+from compressibility.evaluation import responses
+from compressibility.evaluation.responses import Array, Convolution, Response
+from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Answer = TypeVar("Answer")
 

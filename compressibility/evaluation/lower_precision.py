@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from compressibility.networks.resumption import Entry
+from compressibility.evaluation.resumption import Entry
 
 SAFETY: Final = 3
 """An answer stands if its margin exceeds this many times the greatest error in the sample."""

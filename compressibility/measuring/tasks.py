@@ -11,6 +11,8 @@ import torch
 import xarray as xr
 from torch import Generator, nn
 
+from compressibility.evaluation.evaluator import Evaluation, Evaluator
+from compressibility.evaluation.variants import Truncations
 from compressibility.experiments import Experiment, ExperimentError, HessianPlan
 from compressibility.networks import architectures, checkpoints, devices, images, training
 from compressibility.networks.curvature import (
@@ -19,23 +21,17 @@ from compressibility.networks.curvature import (
     layer_curvature,
     top_eigenvalues,
 )
-from compressibility.networks.evaluation import Evaluation, Evaluator
 from compressibility.networks.images import ImageSet
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, weights_hash
-from compressibility.networks.variants import Truncations
 from compressibility.store import provenance
 from compressibility.store.cache import Cache
 from compressibility.store.schema import FLOAT32, MODES, Flag, Group
 from compressibility.store.template import blank
 from compressibility.tensors.modes import CUTS, as_kernel, distinct_cuts, same_as
-from compressibility.tensors.nulls import shuffled
+from compressibility.tensors.perturbations import matched_perturbation, shuffled
+from compressibility.tensors.schmidt import compression_ratio, decompose
 from compressibility.tensors.spectra import spectrum
-from compressibility.tensors.truncation import (
-    compression_ratio,
-    decompose,
-    matched_perturbation,
-    ranks_at,
-)
+from compressibility.tensors.thresholds import ranks_at
 
 # A group's number is part of its content key: raise it when its values change their meaning.
 _REVISION: Final = dict.fromkeys(Group, 1) | {Group.HESSIAN: 2}

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressibility.networks import tracing
-from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.evaluation import tracing
+from compressibility.evaluation.arithmetic import agree, ieee_float32
+from compressibility.evaluation.lower_precision import RoundingError, checked_answers
+from compressibility.evaluation.responses import Array, Response
+from compressibility.evaluation.resumption import Entry, ResumableNetwork, ValuesInFront
+from compressibility.evaluation.variants import DistinctVariants, Kernels, Truncations, Variants
 from compressibility.networks.kernels import kernel_array, substituted
-from compressibility.networks.lower_precision import RoundingError, checked_answers
-from compressibility.networks.responses import Array, Response
-from compressibility.networks.resumption import Entry, ResumableNetwork, ValuesInFront
-from compressibility.networks.variants import DistinctVariants, Kernels, Truncations, Variants
-from compressibility.tensors.truncation import SchmidtDecomposition
+from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 

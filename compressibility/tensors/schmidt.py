@@ -1,61 +1,14 @@
-"""Thresholds, ranks, truncated kernels, and the random perturbation that is matched to them."""
+"""The singular value decomposition of a kernel across a cut, and the truncations that it gives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod, sqrt
-from typing import Final
+from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compressibility.tensors.modes import Array, Cut, Shape, matricize, matrix_shape, tensorize
 from compressibility.tensors.spectra import Floats, Spectrum, out_of_range, scaled
-
-THRESHOLDS: Final = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""The standard grid of allowed norm losses."""
-
-
-def rank_at(spectrum: Spectrum, threshold: float) -> int:
-    """Return the smallest rank whose norm loss does not exceed a threshold.
-
-    A threshold of 0 keeps full rank, by definition: the control. The zero kernel has rank 1.
-
-    Args:
-        spectrum: The Schmidt values.
-        threshold: Allowed norm loss, in [0, 1).
-
-    Raises:
-        ValueError: The threshold is outside [0, 1).
-    """
-    return int(ranks_at(spectrum, (threshold,))[0])
-
-
-def ranks_at(spectrum: Spectrum, thresholds: Sequence[float] | Floats) -> NDArray[np.int64]:
-    """Return `rank_at` for several thresholds.
-
-    Args:
-        spectrum: The Schmidt values.
-        thresholds: T allowed norm losses, each in [0, 1).
-
-    Returns:
-        int64, shape (T,).
-
-    Raises:
-        ValueError: A threshold is outside [0, 1).
-    """
-    allowed = np.asarray(thresholds, dtype=np.float64)
-    outside = ~((allowed >= 0) & (allowed < 1))
-    if outside.any():
-        raise ValueError(
-            f"threshold {allowed[outside][0]} is outside [0, 1): choose an allowed norm loss from "
-            "0 (full rank) to below 1"
-        )
-    if spectrum.is_zero:
-        return np.ones(allowed.shape, dtype=np.int64)
-    obeys = spectrum.norm_losses <= allowed[:, None]
-    ranks = np.where(allowed == 0, len(spectrum), obeys.argmax(axis=1) + 1)
-    return ranks.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,47 +137,6 @@ def compression_ratio(shape: Sequence[int], cut: Cut, rank: int) -> float:
         ValueError: The rank is out of range, or the shape does not have four modes.
     """
     return prod(shape) / stored_parameters(shape, cut, rank)
-
-
-def matched_perturbation(kernel: Array, norm_loss: float, rng: np.random.Generator) -> Floats:
-    """Return a random kernel with the norm and the overlap of a truncation, and nothing else of it.
-
-    K′ = (1−ν)² K + (1−ν) √(1−(1−ν)²) ‖K‖ N with a random N of unit norm, orthogonal to K and
-    uniformly distributed. Then ‖K′‖ = (1−ν)‖K‖ and ⟨K, K′⟩ = (1−ν)²‖K‖², as for a truncation
-    K_r, an orthogonal projection of K, at norm loss ν; so ‖K − K′‖ is the truncation's too.
-
-    Args:
-        kernel: Kernel of any shape and real dtype.
-        norm_loss: ν, in [0, 1).
-        rng: Source of N.
-
-    Returns:
-        float64, of the kernel's shape; the kernel itself at ν = 0, zero for the zero kernel.
-
-    Raises:
-        ValueError: ν is outside [0, 1); the kernel holds NaN or infinity; or it has a single
-            entry, to which nothing is orthogonal.
-    """
-    if not 0 <= norm_loss < 1:
-        raise ValueError(f"norm loss {norm_loss} is outside [0, 1): choose one from 0 to below 1")
-    direction, exponent = scaled(kernel)
-    if norm_loss == 0 or not direction.any():
-        return np.ldexp(direction, exponent)
-    if direction.size == 1:
-        raise ValueError(
-            f"kernel of shape {direction.shape} has one entry, to which nothing is orthogonal: "
-            "its only perturbation is that of norm loss 0"
-        )
-    norm = np.linalg.norm(direction)
-    unit = direction / norm
-    noise = rng.standard_normal(direction.shape)
-    for _ in range(2):  # the second pass removes what rounding left of K after the first
-        noise /= np.linalg.norm(noise)
-        noise -= np.vdot(unit, noise) * unit
-    noise /= np.linalg.norm(noise)
-    kept = 1 - norm_loss
-    perturbed = kept**2 * direction + kept * sqrt(norm_loss * (1 + kept)) * norm * noise
-    return np.ldexp(perturbed, exponent)
 
 
 def _check_rank(rank: int, n: int, cut: Cut, shape: Sequence[int]) -> None:

@@ -1,0 +1,22 @@
+"""Whose fault it is: what a user can mend, and what the numbers themselves refuse.
+
+Everything else that is raised is a defect of this package.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """What a user can mend; one line says what is wrong, where, and what to do."""
+
+
+class NumericalError(ArithmeticError):
+    """A computation that diverged, overflowed or did not converge; the line says which."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names) or 'nothing'}"

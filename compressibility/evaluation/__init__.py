@@ -1,0 +1,1 @@
+"""The answers of variants of a network, each with some kernels replaced."""

@@ -1,0 +1,1 @@
+"""An experiment measured: its tasks, who does them, and the dataset they become."""
