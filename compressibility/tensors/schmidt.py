@@ -7,7 +7,16 @@ from math import prod
 
 import numpy as np
 
-from compressibility.tensors.modes import Array, Cut, Shape, matricize, matrix_shape, tensorize
+from compressibility.tensors.chains import IMAGE_MODES, Chain, Link
+from compressibility.tensors.modes import (
+    Array,
+    Cut,
+    Mode,
+    Shape,
+    matricize,
+    matrix_shape,
+    tensorize,
+)
 from compressibility.tensors.spectra import Floats, Spectrum, out_of_range, scaled
 
 
@@ -69,6 +78,33 @@ class SchmidtDecomposition:
         self._check(rank)
         roots = np.sqrt(self.schmidt_values[:rank])
         return self.U[:, :rank] * roots, roots[:, None] * self.Vh[:rank]
+
+    def chain(self, rank: int) -> Chain:
+        """Return the kernel of its first Schmidt values as two small kernels in a row.
+
+        First the modes on the side without OUT, then those with it. It stores rank · (rows +
+        columns) entries, see `stored_parameters`.
+
+        Args:
+            rank: Schmidt values to keep, 1 to n.
+
+        Raises:
+            ValueError: The rank is not one of 1, …, n.
+        """
+        left, right = self.factors(rank)
+        written, other = (
+            # (r, OUT, IN, KH, KW), of which the modes of the other side have size 1
+            kernels.reshape(rank, *(self.shape[m.axis] if m in side.modes else 1 for m in Mode))
+            for side, kernels in ((self.cut, left.T), (self.cut.complement, right))
+        )
+        with_out, without = self.cut, self.cut.complement
+        if Mode.OUT not in self.cut.modes:
+            with_out, without, written, other = without, with_out, other, written
+        # (OUT, IN, r, KH, KW): of the channels of one input, r counts fastest
+        filters = np.moveaxis(written, 0, 2)
+        filters = filters.reshape(len(filters), -1, *filters.shape[3:])
+        first = Link(other[:, 0], _image_modes(without))
+        return Chain((first, Link(filters, _image_modes(with_out))), self.shape)
 
     def _check(self, rank: int) -> None:
         _check_rank(rank, self.schmidt_values.size, self.cut, self.shape)
@@ -137,6 +173,10 @@ def compression_ratio(shape: Sequence[int], cut: Cut, rank: int) -> float:
         ValueError: The rank is out of range, or the shape does not have four modes.
     """
     return prod(shape) / stored_parameters(shape, cut, rank)
+
+
+def _image_modes(side: Cut) -> tuple[Mode, ...]:
+    return tuple(mode for mode in side.modes if mode in IMAGE_MODES)
 
 
 def _check_rank(rank: int, n: int, cut: Cut, shape: Sequence[int]) -> None:
