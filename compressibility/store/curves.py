@@ -1,0 +1,105 @@
+"""Curves through the truncations that exist, and where they first cross an allowance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """y against x at the truncations that exist, x ascending without repetition, both (points,)."""
+
+    x: Floats
+    y: Floats
+
+    @classmethod
+    def of(cls, x: Floats, y: Floats) -> "Curve":
+        """The curve through the measured points; points with a missing coordinate are left out."""
+        present = np.isfinite(x) & np.isfinite(y)
+        knots, first = np.unique(x[present], return_index=True)
+        return cls(knots, y[present][first])
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return self.x.size
+
+    def at(self, x: Floats) -> Floats:
+        """The curve, interpolated linearly; not a number outside its ends."""
+        if len(self) == 0:
+            return np.full(np.shape(x), np.nan)
+        return np.interp(x, self.x, self.y, left=np.nan, right=np.nan)
+
+
+def curves(
+    x: xr.DataArray, y: xr.DataArray, *, along: str, by: Sequence[str]
+) -> dict[tuple[Any, ...], Curve]:
+    """The curves of y against x along one dimension, by the labels of the others.
+
+    Args:
+        x: Abscissa, with or without each of the other dimensions.
+        y: Ordinate.
+        along: The dimension whose entries are the points of a curve.
+        by: The other dimensions, in the order of the keys.
+
+    Returns:
+        One curve for each combination of labels, such as ``("conv1", "OUT", 0)``.
+
+    Raises:
+        ValueError: x and y have different labels along a dimension.
+    """
+    x, y = (a.transpose(*by, along) for a in xr.broadcast(*xr.align(x, y, join="exact")))
+    labels = product(*(y[dim].values.tolist() for dim in by))
+    places = np.ndindex(y.shape[:-1])
+    return {
+        key: Curve.of(x.values[place], y.values[place])
+        for key, place in zip(labels, places, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a curve of accuracy first falls more than an allowance below the baseline.
+
+    ``last_good`` and ``first_bad`` are neighbouring truncations that bracket the crossing;
+    ``value`` lies between them, by linear interpolation. A curve that ends before it crosses is
+    right-censored: ``first_bad`` is infinite and ``value`` only a lower bound.
+    """
+
+    value: float
+    last_good: float
+    first_bad: float
+
+    @property
+    def censored(self) -> bool:
+        """Whether the curve ended before it crossed."""
+        return self.first_bad == np.inf
+
+
+def crossing(curve: Curve, allowance: float) -> Crossing:
+    """The first crossing of a curve of accuracy change, in points of 1, below ``-allowance``.
+
+    Args:
+        curve: Change of accuracy (negative where it is lost) against norm loss or log compression.
+        allowance: δ > 0.
+
+    Returns:
+        Not a number throughout for a curve without points.
+    """
+    if len(curve) == 0:
+        return Crossing(np.nan, np.nan, np.nan)
+    bad = np.flatnonzero(curve.y < -allowance)
+    if bad.size == 0:
+        return Crossing(float(curve.x[-1]), float(curve.x[-1]), np.inf)
+    i = int(bad[0])
+    if i == 0:
+        return Crossing(float(curve.x[0]), -np.inf, float(curve.x[0]))
+    (x0, x1), (y0, y1) = curve.x[i - 1 : i + 1], curve.y[i - 1 : i + 1]
+    value = x0 + (x1 - x0) * (y0 + allowance) / (y0 - y1)
+    return Crossing(float(value), float(x0), float(x1))
