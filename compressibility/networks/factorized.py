@@ -1,14 +1,11 @@
-"""The layers that realise a truncation with fewer parameters.
+"""The layers that realise a truncation with fewer parameters: a chain of small kernels in a row.
 
-Across a cut the truncated kernel is a sum of r products of two smaller kernels: one of the modes
-on the side of OUT, one of the others. A convolution with the others, to r channels, and then one
-with the side of OUT is the same map. Where IN is not among the others, all channels share the r
-filters; where the convolution has groups, all groups share them, since a grouped kernel is taken
-as stored. The shared filters are kept once: channels and groups are folded into the batch.
+Each link becomes a layer. Where a link takes fewer channels than arrive, blocks of channels share
+its filters, and so do the groups of a grouped convolution, whose kernel is taken as stored: the
+filters are kept once, and the blocks are folded into the batch.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,133 +13,115 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.networks.kernels import refusal
+from compressibility.tensors.chains import Chain, Link
 from compressibility.tensors.modes import Mode
-from compressibility.tensors.schmidt import SchmidtDecomposition
 
 
-class FactorizedConv2d(nn.Module):
-    """Two convolutions in a row, the first shared by all channels, or by all groups.
+class SharedConv2d(nn.Module):
+    """A convolution that blocks of channels share: it is applied to each of them in turn.
 
     Attributes:
-        first: From 1 channel, or those of one group, to r; applied to each in turn.
-        second: From the r channels of each to the output channels; it holds the bias.
+        convolution: Takes the channels of one block.
+        blocks: Their number; the outputs of the first block come first.
     """
 
-    def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
-        """Join the two; ``second`` takes a multiple of the channels that ``first`` gives."""
+    def __init__(self, convolution: nn.Conv2d, blocks: int) -> None:
+        """Share the convolution among ``blocks`` times the channels that it takes."""
         super().__init__()
-        self.first = first
-        self.second = second
+        self.convolution = convolution
+        self.blocks = blocks
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (N, C, H, W) or (C, H, W) as the truncated convolution does."""
-        shares = self.second.in_channels // self.first.out_channels
-        folded = math.prod(images.shape[:-3]) * shares
-        alone = images.reshape(folded, self.first.in_channels, *images.shape[-2:])
-        features: Tensor = self.first(alone)
-        together = (*images.shape[:-3], self.second.in_channels, *features.shape[-2:])
-        output: Tensor = self.second(features.reshape(together))
-        return output
+        """Map (N, C, H, W) or (C, H, W), C the channels of all blocks."""
+        folded = math.prod(images.shape[:-3]) * self.blocks
+        alone = images.reshape(folded, self.convolution.in_channels, *images.shape[-2:])
+        features: Tensor = self.convolution(alone)
+        channels = self.blocks * self.convolution.out_channels
+        return features.reshape(*images.shape[:-3], channels, *features.shape[-2:])
 
 
-def factorize(layer: nn.Module, decomposition: SchmidtDecomposition, rank: int) -> nn.Module:
-    """The layers that realise the truncation of ``layer`` to ``rank`` across a cut.
+def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
+    """The layers that realise a chain of small kernels in the place of the kernel of ``layer``.
 
     Stride, padding (also "same" and the padding modes), dilation, groups and bias are those of
-    ``layer``: those of each image axis go to the convolution that moves along it.
+    ``layer``: those of each image axis go to the link that moves along it, the bias to the last.
+
+    >>> import torch
+    >>> from compressibility.tensors.modes import Cut
+    >>> from compressibility.tensors.schmidt import decompose
+    >>> layer = torch.nn.Conv2d(64, 128, 3, padding=1)
+    >>> decomposition = decompose(layer.weight.detach().numpy(), Cut.parse("OUT"))
+    >>> small = factorize(layer, decomposition.chain(8))
+    >>> [tuple(each.weight.shape) for each in small]
+    [(8, 64, 3, 3), (128, 8, 1, 1)]
+    >>> small(torch.zeros(1, 64, 32, 32)).shape
+    torch.Size([1, 128, 32, 32])
 
     Args:
         layer: A Conv2d or Linear; it is not changed.
-        decomposition: Of a kernel of the layer's shape; it gives cut and factors.
-        rank: Schmidt values to keep, 1 to n.
+        chain: Stands for a kernel of the layer's shape, (OUT, IN / groups, KH, KW).
 
     Returns:
-        :class:`FactorizedConv2d`, or two linear layers in a row, in the layer's dtype, device and
-        training state, with ``tensors.schmidt.stored_parameters`` entries and the bias.
+        One Conv2d, :class:`SharedConv2d` or Linear for each link, in the layer's dtype, device and
+        training state, with ``chain.parameters`` entries and the bias.
 
     Raises:
-        ValueError: The layer cannot be realised (the message says why), the decomposition is of
-            another shape, or the rank is out of range.
+        ValueError: The layer or the chain cannot be realised (the message says why), or the chain
+            is of another shape.
     """
     if not isinstance(layer, nn.Conv2d | nn.Linear) or refusal(layer):
         reason = refusal(layer) or f"{type(layer).__name__} is no Conv2d or Linear"
         raise ValueError(f"the layer cannot be factorised: {reason}")
     shape = (*layer.weight.shape, 1, 1)[:4]
-    if decomposition.shape != shape:
-        raise ValueError(
-            f"the decomposition is of a {decomposition.shape} kernel: the layer's is {shape}"
-        )
-    others, output = _sides(decomposition, rank)
-    if isinstance(layer, nn.Conv2d):
-        factors: nn.Module = _convolutions(layer, others, output)
-    elif Mode.IN in others.modes:
-        factors = _linears(layer, others, output)
-    else:
-        raise ValueError(
-            f"the layer cannot be factorised: cut {decomposition.cut.label} of a linear layer "
-            "leaves one side without a mode"
-        )
-    return factors.train(layer.training)
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """One side of a cut: its modes, and its r small kernels (r, OUT, IN, KH, KW).
-
-    Absent modes have size 1.
-    """
-
-    modes: tuple[Mode, ...]
-    kernels: npt.NDArray[np.float64]
-
-
-def _sides(decomposition: SchmidtDecomposition, rank: int) -> tuple[_Side, _Side]:
-    """The side without OUT, then the side with it."""
-    left, right = decomposition.factors(rank)
-    cut = decomposition.cut
-    written, other = (
-        _Side(
-            modes,
-            kernels.reshape(
-                rank, *(decomposition.shape[m.axis] if m in modes else 1 for m in Mode)
-            ),
-        )
-        for modes, kernels in ((cut.modes, left.T), (cut.complement.modes, right))
+    if chain.shape != shape:
+        raise ValueError(f"the chain is of a {chain.shape} kernel: the layer's is {shape}")
+    realised = (
+        _convolutions(layer, chain) if isinstance(layer, nn.Conv2d) else _linears(layer, chain)
     )
-    return (other, written) if Mode.OUT in cut.modes else (written, other)
+    return nn.Sequential(*realised).train(layer.training)
 
 
-def _convolutions(layer: nn.Conv2d, others: _Side, output: _Side) -> FactorizedConv2d:
-    first = _convolution(layer, others, others.kernels[:, 0], groups=1, bias=None)
-    # (OUT, IN, r, KH, KW): of the channels of one group, r counts fastest
-    filters = np.moveaxis(output.kernels, 0, 2)
-    filters = filters.reshape(len(filters), -1, *filters.shape[3:])
-    second = _convolution(layer, output, filters, groups=layer.groups, bias=layer.bias)
-    return FactorizedConv2d(first, second)
+def _convolutions(layer: nn.Conv2d, chain: Chain) -> list[nn.Module]:
+    *inner, last = zip(chain.links, chain.repeats, strict=True)
+    link, repeats = last
+    if layer.groups > 1 and (link.groups > 1 or repeats > 1):
+        raise ValueError(
+            f"the layer cannot be factorised: it has {layer.groups} groups, which the last link "
+            "keeps apart: that link can neither have groups nor be shared by blocks of channels"
+        )
+    if layer.bias is not None and repeats > 1:
+        raise ValueError(
+            f"the layer cannot be factorised: {repeats} blocks of channels share the last link, "
+            "which then cannot hold a bias for each output"
+        )
+    layers = [
+        _shared(_convolution(layer, link, groups=link.groups, bias=None), repeats * layer.groups)
+        for link, repeats in inner
+    ]
+    groups = link.groups * layer.groups
+    return [*layers, _shared(_convolution(layer, link, groups=groups, bias=layer.bias), repeats)]
 
 
-def _convolution(
-    layer: nn.Conv2d,
-    side: _Side,
-    weight: npt.NDArray[np.float64],
-    *,
-    groups: int,
-    bias: Tensor | None,
-) -> nn.Conv2d:
-    """A convolution that moves as ``layer`` does, along those image axes that the side holds."""
+def _shared(convolution: nn.Conv2d, blocks: int) -> nn.Module:
+    return convolution if blocks == 1 else SharedConv2d(convolution, blocks)
+
+
+def _convolution(layer: nn.Conv2d, link: Link, *, groups: int, bias: Tensor | None) -> nn.Conv2d:
+    """A convolution that moves as ``layer`` does, along those image axes that the link does."""
 
     def along(values: tuple[int, ...], otherwise: int) -> tuple[int, int]:
         vertical, horizontal = values
         return (
-            vertical if Mode.KH in side.modes else otherwise,
-            horizontal if Mode.KW in side.modes else otherwise,
+            vertical if Mode.KH in link.modes else otherwise,
+            horizontal if Mode.KW in link.modes else otherwise,
         )
 
     padding = layer.padding
+    outputs, inputs, height, width = link.kernel.shape
     convolution = nn.Conv2d(
-        groups * weight.shape[1],
-        weight.shape[0],
-        weight.shape[2:],
+        groups * inputs,
+        outputs,
+        (height, width),
         stride=along(layer.stride, 1),
         padding=padding if isinstance(padding, str) else along(padding, 0),
         dilation=along(layer.dilation, 1),
@@ -152,20 +131,34 @@ def _convolution(
         device="meta",
         dtype=layer.weight.dtype,
     ).to_empty(device=layer.weight.device)
-    _fill(convolution, weight, bias)
+    _fill(convolution, link.kernel, bias)
     return convolution
 
 
-def _linears(layer: nn.Linear, others: _Side, output: _Side) -> nn.Sequential:
-    inwards, outwards = others.kernels[:, 0, :, 0, 0], output.kernels[:, :, 0, 0, 0].T
-    rank, dtype = len(inwards), layer.weight.dtype
-    bias = layer.bias is not None
-    first = nn.Linear(layer.in_features, rank, bias=False, device="meta", dtype=dtype)
-    second = nn.Linear(rank, layer.out_features, bias=bias, device="meta", dtype=dtype)
-    factors = nn.Sequential(first, second).to_empty(device=layer.weight.device)
-    _fill(first, inwards, None)
-    _fill(second, outwards, layer.bias)
-    return factors
+def _linears(layer: nn.Linear, chain: Chain) -> list[nn.Module]:
+    for number, (link, blocks) in enumerate(zip(chain.links, chain.repeats, strict=True), start=1):
+        if blocks > 1 or link.groups > 1:
+            raise ValueError(
+                f"the layer cannot be factorised: link {number} of the chain "
+                + (
+                    f"is shared by {blocks} blocks of channels, and a linear layer by none"
+                    if blocks > 1
+                    else f"has {link.groups} groups, and a linear layer none"
+                )
+            )
+    layers: list[nn.Module] = []
+    for link in chain.links:
+        bias = layer.bias if link is chain.links[-1] else None
+        linear = nn.Linear(
+            link.inputs,
+            link.outputs,
+            bias=bias is not None,
+            device="meta",
+            dtype=layer.weight.dtype,
+        ).to_empty(device=layer.weight.device)
+        _fill(linear, link.kernel[:, :, 0, 0], bias)
+        layers.append(linear)
+    return layers
 
 
 @torch.no_grad()
