@@ -13,7 +13,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from compressibility.tensors.modes import CUTS, Cut, Shape, matrix_shape, tensorize
+from compressibility.tensors.arrays import Shape
+from compressibility.tensors.modes import CUTS, Cut, matrix_shape, tensorize
 from compressibility.tensors.spectra import Spectrum
 
 EPS = float(np.finfo(np.float64).eps)

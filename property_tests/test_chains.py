@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compressibility.tensors.arrays import Shape
 from compressibility.tensors.chains import Chain, Link
-from compressibility.tensors.modes import Cut, Mode, Shape
+from compressibility.tensors.modes import Cut, Mode
 from compressibility.tensors.schmidt import decompose, stored_parameters
 from property_tests.strategies import EPS, DrawnKernel, cuts, kernels, seeds, shapes
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 
+from compressibility.tensors.arrays import Shape
 from compressibility.tensors.modes import (
     CUTS,
     TRIVIAL,
     Cut,
     Mode,
-    Shape,
     distinct_cuts,
     matricize,
     matrix_shape,
@@ -16,7 +17,7 @@ from compressibility.tensors.modes import (
     tensorize,
 )
 from compressibility.tensors.spectra import spectrum
-from property_tests.strategies import DrawnKernel, cuts, kernels, shapes
+from property_tests.strategies import DrawnKernel, ShapeKind, cuts, kernels, shapes
 
 
 @given(kernels())
@@ -76,9 +77,48 @@ def test_distinct_cuts_are_the_bipartitions_of_the_modes_larger_than_one(shape: 
     assert len(distinct_cuts(shape)) == (2 ** (larger - 1) - 1 if larger else 0)
 
 
+def sides(shape: Shape, cut: Cut) -> frozenset[frozenset[frozenset[int]]]:
+    """The entries of a kernel, sorted into rows and sorted into columns, whichever is which."""
+    matrix = matricize(np.arange(np.prod(shape)).reshape(shape), cut)
+    return frozenset(frozenset(map(frozenset, side.tolist())) for side in (matrix, matrix.T))
+
+
 @given(shapes())
-def test_every_cut_stands_under_a_distinct_cut_or_is_trivial(shape: Shape) -> None:
-    labels = {cut.label for cut in distinct_cuts(shape)}
+def test_a_cut_stands_under_the_first_that_sorts_the_entries_alike(shape: Shape) -> None:
     for cut in CUTS:
-        assert same_as(shape, cut) in labels | {TRIVIAL}
-        assert same_as(shape, cut) == same_as(shape, cut.complement)
+        alike = [other.label for other in CUTS if sides(shape, other) == sides(shape, cut)]
+        trivial = 1 in matrix_shape(shape, cut)
+        assert same_as(shape, cut) == (TRIVIAL if trivial else alike[0])
+        assert same_as(shape, cut.complement) == same_as(shape, cut)
+
+
+@given(st.permutations(tuple(Mode)), st.integers(1, 3), shapes())
+def test_either_side_in_any_order_names_the_cut(modes: list[Mode], size: int, shape: Shape) -> None:
+    named = Cut.parse(",".join(mode.value for mode in modes[:size]))
+    assert named in CUTS
+    assert set(named.modes) in (set(modes[:size]), set(modes[size:]))
+    assert Cut.parse(",".join(mode.value for mode in modes[size:])) == named
+
+
+@given(kernels(), st.sampled_from(CUTS + tuple(cut.complement for cut in CUTS)))
+def test_a_label_does_for_its_cut(drawn: DrawnKernel, cut: Cut) -> None:
+    shape = drawn.array.shape
+    named, label = Cut.parse(cut.label), cut.label
+    matrix = matricize(drawn.array, named)
+    assert np.array_equal(matricize(drawn.array, label), matrix)
+    assert np.array_equal(tensorize(matrix, label, shape), drawn.array)
+    assert matrix_shape(shape, label) == matrix.shape
+    assert same_as(shape, label) == same_as(shape, named)
+    expected = spectrum(drawn.array, named).schmidt_values
+    assert np.array_equal(spectrum(drawn.array, label).schmidt_values, expected)
+
+
+@given(kernels(shape=shapes(kind=ShapeKind.POINTWISE)))
+def test_the_matrix_of_a_linear_layer_is_its_pointwise_kernel(drawn: DrawnKernel) -> None:
+    matrix = drawn.array[:, :, 0, 0]
+    assert distinct_cuts(matrix.shape) == distinct_cuts(drawn.array.shape)
+    for cut in CUTS:
+        assert matrix_shape(matrix.shape, cut) == matrix_shape(drawn.array.shape, cut)
+        assert np.array_equal(matricize(matrix, cut), matricize(drawn.array, cut))
+        expected = spectrum(drawn.array, cut).schmidt_values
+        assert np.array_equal(spectrum(matrix, cut).schmidt_values, expected)

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compressibility.tensors.modes import Cut, Shape, matricize, matrix_shape
+from compressibility.tensors.arrays import Shape
+from compressibility.tensors.modes import Cut, matricize, matrix_shape
 from compressibility.tensors.schmidt import (
     compression_ratio,
     decompose,

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from compressibility.errors import UserError
 from compressibility.tensors.modes import (
     CUTS,
     Cut,
@@ -79,8 +81,22 @@ def test_a_linear_weight_is_a_kernel_with_two_modes_of_size_one() -> None:
 
 
 def test_an_unknown_cut_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"^unknown cut 'IN,KH': choose from OUT; IN; .*; OUT,KW$"):
-        Cut.parse("IN,KH")
+    for label in ("", "OUT,OUT", "OUT,IN,KH,KW", "out"):
+        message = rf"^unknown cut '{label}': choose from OUT; IN; .*; OUT,KW, or name the other"
+        with pytest.raises(UserError, match=message):
+            Cut.parse(label)
+        with pytest.raises(UserError, match=message):
+            matricize(np.ones((2, 2, 2, 2)), label)
+
+
+def test_a_tensor_of_torch_is_refused_with_what_to_pass() -> None:
+    with pytest.raises(TypeError, match="kernel is a Parameter: pass a NumPy array"):
+        matricize(torch.nn.Linear(2, 3).weight, "OUT")
+
+
+def test_a_cut_may_be_named_by_its_other_side_in_any_order() -> None:
+    names = {"KW,OUT": "OUT,KW", "KH,IN": "OUT,KW", "KW,IN,KH": "OUT", "KH,KW": "OUT,IN"}
+    assert {name: Cut.parse(name).label for name in names} == names
 
 
 @pytest.mark.parametrize("modes", [(), tuple(Mode), (Mode.OUT, Mode.OUT)])

@@ -23,10 +23,11 @@ from torch.nn import functional
 from compressibility.evaluation import tracing
 from compressibility.evaluation.arithmetic import agree, ieee_float32
 from compressibility.evaluation.lower_precision import RoundingError, checked_answers
-from compressibility.evaluation.responses import Array, Response
+from compressibility.evaluation.responses import Response
 from compressibility.evaluation.resumption import Entry, ResumableNetwork, ValuesInFront
 from compressibility.evaluation.variants import DistinctVariants, Kernels, Truncations, Variants
 from compressibility.networks.kernels import kernel_array, substituted
+from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -81,7 +82,7 @@ def plain_evaluation(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    kernels: Mapping[str, Array],
+    kernels: Mapping[str, Floating],
     *,
     baseline: Baseline | None = None,
     device: torch.device | str = "cpu",
@@ -209,7 +210,7 @@ class Evaluator:
         """Images on which the error of lower precision is measured."""
         return max(64, min(len(self._images) // 32, 256))
 
-    def kernels(self, layer: str, kernels: Sequence[Array]) -> list[Evaluation]:
+    def kernels(self, layer: str, kernels: Sequence[Floating]) -> list[Evaluation]:
         """The answers with each of the kernels (OUT, IN, KH, KW) in the place of the layer's own.
 
         Raises:
@@ -261,7 +262,7 @@ class Evaluator:
             self.notes[layer] = f"{layer} is measured in float32: {self._resumable.lower_reason}"
         return self._resumed(entry, groups)
 
-    def _whole(self, layer: str, kernel: Array) -> Evaluation:
+    def _whole(self, layer: str, kernel: Floating) -> Evaluation:
         baseline = self.baseline
         with substituted(self._network, {layer: kernel}):
             return _forward(self._network, self._images, self._labels, baseline, self.batch_size)

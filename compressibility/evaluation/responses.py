@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition
-
-Array: TypeAlias = NDArray[np.floating[Any]]
 
 Response: TypeAlias = Callable[[Tensor], Iterator[Tensor]]
 """From a layer's input to its outputs, one after the other, each a tensor of its own."""
@@ -84,12 +83,12 @@ class Convolution:
         """The input with the padding that ``conv2d`` cannot add."""
         return images if self.beforehand is None else functional.pad(images, *self.beforehand)
 
-    def tensor(self, kernel: Array) -> Tensor:
+    def tensor(self, kernel: Floating) -> Tensor:
         """A kernel as float32 on the device, channels last."""
         array = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float32))
         return array.to(self.device).contiguous(memory_format=torch.channels_last)
 
-    def folded(self, kernel: Array) -> Array:
+    def folded(self, kernel: Floating) -> Floating:
         """A kernel, OUT its first axis, times the factor of its output channels."""
         if self.factor is None:
             return kernel
@@ -122,7 +121,7 @@ class Convolution:
         )
 
 
-def of_kernels(layer: Convolution, kernels: Sequence[Array]) -> Response:
+def of_kernels(layer: Convolution, kernels: Sequence[Floating]) -> Response:
     """One convolution for each kernel (OUT, IN, KH, KW)."""
     weights = [layer.tensor(layer.folded(kernel)) for kernel in kernels]
 

@@ -7,7 +7,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from compressibility.evaluation import responses
-from compressibility.evaluation.responses import Array, Convolution, Response
+from compressibility.evaluation.responses import Convolution, Response
+from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Answer = TypeVar("Answer")
@@ -17,7 +18,7 @@ Answer = TypeVar("Answer")
 class Kernels:
     """Replacement kernels of one layer, each (OUT, IN, KH, KW)."""
 
-    kernels: Sequence[Array]
+    kernels: Sequence[Floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class DistinctVariants:
     places: Sequence[int | None]
 
     @classmethod
-    def of(cls, layer: str, own: Array, asked: Variants) -> "DistinctVariants":
+    def of(cls, layer: str, own: Floating, asked: Variants) -> "DistinctVariants":
         """The distinct ones among those asked for, of a layer whose kernel is ``own``.
 
         Raises:
@@ -79,7 +80,7 @@ class DistinctVariants:
                 return len(ranks)
 
     @property
-    def kernels(self) -> Iterator[Array]:
+    def kernels(self) -> Iterator[Floating]:
         """Each distinct variant's kernel."""
         match self.variants:
             case Kernels(kernels):
@@ -101,7 +102,7 @@ class DistinctVariants:
         return [unchanged if place is None else distinct[place] for place in self.places]
 
 
-def _require_ranks(layer: str, own: Array, truncations: Truncations) -> None:
+def _require_ranks(layer: str, own: Floating, truncations: Truncations) -> None:
     decomposition = truncations.decomposition
     if decomposition.shape != own.shape:
         raise ValueError(
@@ -119,7 +120,7 @@ def _require_ranks(layer: str, own: Array, truncations: Truncations) -> None:
             )
 
 
-def _require_fit(layer: str, own: Array, kernel: Array) -> None:
+def _require_fit(layer: str, own: Floating, kernel: Floating) -> None:
     if kernel.shape != own.shape:
         raise ValueError(f"kernel for {layer} has shape {kernel.shape}: it must be {own.shape}")
     bad = ~np.isfinite(kernel.astype(np.float32))
@@ -130,5 +131,5 @@ def _require_fit(layer: str, own: Array, kernel: Array) -> None:
         )
 
 
-def _same_in_float32(kernel: Array, own: Array) -> bool:
+def _same_in_float32(kernel: Floating, own: Floating) -> bool:
     return kernel.astype(np.float32).tobytes() == own.astype(np.float32).tobytes()

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressibility.networks.kernels import kernel_layer
+from compressibility.tensors.arrays import Floating, Floats
 
 with warnings.catch_warnings():
     # curvlinops imports, and the first forward-mode derivative loads, what calls torch.jit.script
@@ -29,7 +29,6 @@ with warnings.catch_warnings():
 
     torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 Batches: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 """Images (N, C, H, W), as the network takes them, and labels (N,) int64; read in this order."""
 
@@ -154,7 +153,7 @@ def layer_curvature(
     model: nn.Module,
     layer: str,
     batches: Batches,
-    directions: npt.NDArray[np.floating[Any]],
+    directions: Floating,
     n_random: int,
     rng: np.random.Generator,
     *,
@@ -199,7 +198,7 @@ def directional_curvatures(
     model: nn.Module,
     layer: str,
     batches: Batches,
-    directions: npt.NDArray[np.floating[Any]],
+    directions: Floating,
     *,
     dtype: torch.dtype = torch.float32,
     memory: int = MEMORY,
@@ -368,9 +367,7 @@ def _activations(model: nn.Module, weights: Sequence[Tensor], images: Tensor) ->
     return max(1, sum(bytes_out))
 
 
-def _as_rows(
-    directions: npt.NDArray[np.floating[Any]], size: int, layer: str
-) -> npt.NDArray[np.floating[Any]]:
+def _as_rows(directions: Floating, size: int, layer: str) -> Floating:
     entries = math.prod(directions.shape[1:])
     if len(directions) and entries != size:
         raise ValueError(
@@ -383,7 +380,7 @@ def _as_rows(
     return rows
 
 
-def _quadratic(hessian: _Hessian, directions: npt.NDArray[np.floating[Any]]) -> Floats:
+def _quadratic(hessian: _Hessian, directions: Floating) -> Floats:
     """dᵀHd along the unit vector of each row d of ``directions`` (P, D); NaN for zero rows."""
     curvatures = np.full(len(directions), np.nan)
     moving = np.flatnonzero(directions.any(axis=1))

@@ -9,11 +9,12 @@ from math import prod
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
+
+from compressibility.tensors.arrays import Floating
 
 KINDS: Final[Mapping[str, type[nn.Conv2d] | type[nn.Linear]]] = {
     "Conv2d": nn.Conv2d,
@@ -164,7 +165,7 @@ def kernel_layer(model: nn.Module, layer: str) -> nn.Conv2d | nn.Linear:
     return module
 
 
-def kernel_array(model: nn.Module, layer: str) -> npt.NDArray[np.floating[Any]]:
+def kernel_array(model: nn.Module, layer: str) -> Floating:
     """A copy of the kernel of ``layer``: (OUT, IN, KH, KW) in the weight's own dtype.
 
     Raises:
@@ -179,14 +180,12 @@ def kernel_array(model: nn.Module, layer: str) -> npt.NDArray[np.floating[Any]]:
             "convert the network to float32 first"
         )
     _require_finite(weight, f"kernel of layer {layer!r}")
-    kernel: npt.NDArray[np.floating[Any]] = weight.cpu().contiguous().numpy().copy()
+    kernel: Floating = weight.cpu().contiguous().numpy().copy()
     return kernel.reshape(_shape(module))
 
 
 @contextmanager
-def substituted(
-    model: nn.Module, kernels: Mapping[str, npt.NDArray[np.floating[Any]]]
-) -> Iterator[nn.Module]:
+def substituted(model: nn.Module, kernels: Mapping[str, Floating]) -> Iterator[nn.Module]:
     """Replace the kernels of some layers, in place, while the context lasts.
 
     On leaving, also by an exception, the weights are what they were, bit for bit.
@@ -309,7 +308,7 @@ def _nearest(model: nn.Module, layer: str) -> str:
     return f"the nearest are {', '.join(close or layers[:3])}"
 
 
-def _as_weight(model: nn.Module, layer: str, kernel: npt.NDArray[np.floating[Any]]) -> Tensor:
+def _as_weight(model: nn.Module, layer: str, kernel: Floating) -> Tensor:
     module = kernel_layer(model, layer)
     shape = _shape(module)
     if kernel.shape != shape:

@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from compressibility.tensors.modes import Mode, Shape
-from compressibility.tensors.spectra import Floats
+from compressibility.tensors.arrays import Floats, Shape
+from compressibility.tensors.modes import Mode
 
 IMAGE_MODES: Final = (Mode.KH, Mode.KW)
 """The modes that move along an axis of the image."""

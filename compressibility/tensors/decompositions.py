@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from compressibility.tensors.modes import CUTS, Array, Cut, matrix_shape
-from compressibility.tensors.spectra import Floats, out_of_range, scaled
+from compressibility.tensors.arrays import Array, Floats
+from compressibility.tensors.modes import CUTS, Cut, matrix_shape
+from compressibility.tensors.spectra import out_of_range, scaled
 
 DIVERGENCE: Final = 10.0
 """Largest component norm / ‖K‖ above which a CP fit counts as diverged: its components cancel."""

@@ -1,20 +1,23 @@
 """The modes of a convolution kernel, its seven cuts, and the matrix of a cut.
 
 A kernel is a four-way array ``K[out, in, kh, kw]``, the layout in which PyTorch stores the weight
-of a ``Conv2d``; a grouped kernel is taken as stored, ``(OUT, IN / groups, KH, KW)``.
+of a ``Conv2d``; a grouped kernel is taken as stored, ``(OUT, IN / groups, KH, KW)``. The matrix
+``(OUT, IN)`` of a linear layer is the kernel ``(OUT, IN, 1, 1)``, as an array and as a shape.
+
+Wherever a cut is asked for, its name will do: ``"OUT"``, or either side in any order of modes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import permutations
 from math import prod
-from typing import Any, Final, Self, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-Shape: TypeAlias = tuple[int, int, int, int]
+from compressibility.errors import UserError
+from compressibility.tensors.arrays import Array, Shape
 
 TRIVIAL: Final = "trivial"
 
@@ -68,18 +71,32 @@ class Cut:
         return Cut(tuple(mode for mode in Mode if mode not in self.modes))
 
     @classmethod
-    def parse(cls, label: str) -> Self:
-        """Return the cut of a label.
+    def parse(cls, label: str) -> "Cut":
+        """Return the cut of a label, written as in `CUTS`.
 
         Args:
-            label: One of the seven labels, such as ``OUT,KW``.
+            label: The modes of either side, in any order: ``OUT,KW`` and ``KH,IN`` are one cut.
 
         Raises:
-            ValueError: The label is not that of one of the seven cuts.
+            UserError: The label names no cut.
+
+        Examples:
+            >>> Cut.parse("KW,OUT").label
+            'OUT,KW'
+            >>> Cut.parse("IN,KH") == Cut.parse("OUT,KW")
+            True
         """
-        if label not in _LABELS:
-            raise ValueError(f"unknown cut {label!r}: choose from {'; '.join(_LABELS)}")
-        return cls(tuple(Mode(name) for name in label.split(",")))
+        if label not in _NAMED:
+            labels = "; ".join(cut.label for cut in CUTS)
+            raise UserError(
+                f"unknown cut {label!r}: choose from {labels}, or name the other side of one"
+            )
+        return _NAMED[label]
+
+    @classmethod
+    def of(cls, cut: "Cut | str") -> "Cut":
+        """Return the cut itself, or that of a label (see `parse`)."""
+        return cls.parse(cut) if isinstance(cut, str) else cut
 
 
 CUTS: Final = (
@@ -93,14 +110,19 @@ CUTS: Final = (
 )
 """All bipartitions of the four modes."""
 
-_LABELS: Final = tuple(cut.label for cut in CUTS)
+_NAMED: Final = {
+    ",".join(mode.value for mode in modes): cut
+    for cut in CUTS
+    for side in (cut, cut.complement)
+    for modes in permutations(side.modes)
+}
 
 
-def matricize(kernel: Array, cut: Cut) -> Array:
+def matricize(kernel: Array, cut: Cut | str) -> Array:
     """Return the matrix of a kernel across a cut.
 
     Args:
-        kernel: Kernel of shape (out, in, kh, kw).
+        kernel: Kernel of shape (out, in, kh, kw), or (out, in).
         cut: The cut; its modes make the rows, the others the columns, each in the order of the
             axes, the last fastest.
 
@@ -108,13 +130,24 @@ def matricize(kernel: Array, cut: Cut) -> Array:
         Matrix of shape (rows, columns), with the kernel's dtype.
 
     Raises:
-        ValueError: The array does not have four modes.
+        ValueError: The array is no kernel.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> kernel = np.arange(12).reshape(2, 3, 2, 1)
+        >>> matricize(kernel, "OUT").shape
+        (2, 6)
+        >>> matricize(kernel, "OUT,KH")
+        array([[ 0,  2,  4],
+               [ 1,  3,  5],
+               [ 6,  8, 10],
+               [ 7,  9, 11]])
     """
-    shape = _four_way(kernel.shape)
-    return kernel.transpose(_order(cut)).reshape(matrix_shape(shape, cut))
+    four_way = as_kernel(kernel)
+    return four_way.transpose(_order(Cut.of(cut))).reshape(matrix_shape(four_way.shape, cut))
 
 
-def tensorize(matrix: Array, cut: Cut, shape: Sequence[int]) -> Array:
+def tensorize(matrix: Array, cut: Cut | str, shape: Sequence[int]) -> Array:
     """Return the kernel whose matrix across a cut this is: the inverse of `matricize`.
 
     Args:
@@ -123,12 +156,19 @@ def tensorize(matrix: Array, cut: Cut, shape: Sequence[int]) -> Array:
         shape: Shape (out, in, kh, kw) of the kernel.
 
     Returns:
-        Kernel of that shape, with the matrix's dtype.
+        Kernel of shape (out, in, kh, kw), with the matrix's dtype.
 
     Raises:
         ValueError: The matrix does not have the shape that the cut gives to such a kernel.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> kernel = np.random.default_rng(0).standard_normal((4, 3, 2, 2))
+        >>> matrix = matricize(kernel, "OUT,KW")
+        >>> bool((tensorize(matrix, "OUT,KW", kernel.shape) == kernel).all())
+        True
     """
-    sizes = _four_way(shape)
+    cut, sizes = Cut.of(cut), _four_way(shape)
     expected = matrix_shape(sizes, cut)
     if matrix.shape != expected:
         raise ValueError(
@@ -139,19 +179,24 @@ def tensorize(matrix: Array, cut: Cut, shape: Sequence[int]) -> Array:
     return matrix.reshape([sizes[axis] for axis in order]).transpose(np.argsort(order))
 
 
-def matrix_shape(shape: Sequence[int], cut: Cut) -> tuple[int, int]:
+def matrix_shape(shape: Sequence[int], cut: Cut | str) -> tuple[int, int]:
     """Return (rows, columns) of the matricization of a kernel of this shape.
 
     Raises:
-        ValueError: The shape does not have four modes.
+        ValueError: The shape is no kernel's.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> matrix_shape((64, 32, 3, 3), "OUT,IN")
+        (2048, 9)
     """
-    sizes = _four_way(shape)
+    cut, sizes = Cut.of(cut), _four_way(shape)
     rows = prod(sizes[mode.axis] for mode in cut.modes)
     columns = prod(sizes[mode.axis] for mode in cut.complement.modes)
     return rows, columns
 
 
-def same_as(shape: Sequence[int], cut: Cut) -> str:
+def same_as(shape: Sequence[int], cut: Cut | str) -> str:
     """Return the label under which the values of a cut stand.
 
     Modes of size one correlate with nothing, so they are dropped; cuts that then bipartition the
@@ -166,12 +211,18 @@ def same_as(shape: Sequence[int], cut: Cut) -> str:
         where no earlier one is; ``trivial`` where one side has no mode larger than one.
 
     Raises:
-        ValueError: The shape does not have four modes.
+        ValueError: The shape is no kernel's.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> same_as((64, 32, 1, 1), "IN"), same_as((64, 32, 1, 1), "KH")
+        ('OUT', 'trivial')
     """
-    sides = _sides(_four_way(shape), cut)
+    sizes = _four_way(shape)
+    sides = _sides(sizes, Cut.of(cut))
     if frozenset() in sides:
         return TRIVIAL
-    return next(other.label for other in CUTS if _sides(shape, other) == sides)
+    return next(other.label for other in CUTS if _sides(sizes, other) == sides)
 
 
 def distinct_cuts(shape: Sequence[int]) -> tuple[Cut, ...]:
@@ -185,7 +236,13 @@ def distinct_cuts(shape: Sequence[int]) -> tuple[Cut, ...]:
         kernel, none for a kernel with fewer than two modes larger than one.
 
     Raises:
-        ValueError: The shape does not have four modes.
+        ValueError: The shape is no kernel's.
+
+    Examples:
+        >>> [cut.label for cut in distinct_cuts((64, 32, 1, 1))]
+        ['OUT']
+        >>> len(distinct_cuts((64, 32, 3, 3)))
+        7
     """
     return tuple(cut for cut in CUTS if same_as(shape, cut) == cut.label)
 
@@ -200,16 +257,23 @@ def as_kernel(weight: Array) -> Array:
         The kernel itself, or a view of shape (out, in, 1, 1).
 
     Raises:
-        ValueError: The weight has neither two nor four modes.
+        ValueError: The weight has neither two nor four modes, or one of size zero.
+        TypeError: It is no NumPy array.
+
+    Examples:
+        >>> as_kernel(np.ones((10, 4))).shape
+        (10, 4, 1, 1)
     """
-    if weight.ndim == 2:
-        return weight[:, :, None, None]
-    if weight.ndim == 4:
-        return weight
-    raise ValueError(
-        f"weight of shape {weight.shape} is no kernel: it needs the four modes (out, in, kh, kw) "
-        "of a convolution or the two modes (out, in) of a linear layer"
-    )
+    if not isinstance(weight, np.ndarray):
+        raise TypeError(
+            f"kernel is a {type(weight).__name__}: pass a NumPy array, such as kernel_array gives"
+        )
+    if weight.ndim not in (2, 4) or weight.size == 0:
+        raise ValueError(
+            f"weight of shape {weight.shape} is no kernel: it needs the four modes "
+            "(out, in, kh, kw) of a convolution or the two modes (out, in) of a linear layer"
+        )
+    return weight[:, :, None, None] if weight.ndim == 2 else weight
 
 
 def _order(cut: Cut) -> tuple[int, ...]:
@@ -224,10 +288,10 @@ def _sides(shape: Sequence[int], cut: Cut) -> frozenset[frozenset[Mode]]:
 
 
 def _four_way(shape: Sequence[int]) -> Shape:
-    if len(shape) != 4 or min(shape) < 1:
+    if len(shape) not in (2, 4) or min(shape) < 1:
         raise ValueError(
-            f"shape {tuple(shape)} is no kernel's: it needs four sizes (out, in, kh, kw), each at "
-            "least 1"
+            f"shape {tuple(shape)} is no kernel's: it needs four sizes (out, in, kh, kw), or the "
+            "two of a linear layer, each at least 1"
         )
-    out, in_, height, width = shape
+    out, in_, height, width = (*shape, 1, 1)[:4]
     return out, in_, height, width

@@ -4,8 +4,8 @@ from math import sqrt
 
 import numpy as np
 
-from compressibility.tensors.modes import Array
-from compressibility.tensors.spectra import Floats, scaled
+from compressibility.tensors.arrays import Array, Floats
+from compressibility.tensors.spectra import scaled
 
 
 def matched_perturbation(kernel: Array, norm_loss: float, rng: np.random.Generator) -> Floats:
@@ -26,6 +26,14 @@ def matched_perturbation(kernel: Array, norm_loss: float, rng: np.random.Generat
     Raises:
         ValueError: ν is outside [0, 1); the kernel holds NaN or infinity; or it has a single
             entry, to which nothing is orthogonal.
+
+    Examples:
+        >>> kernel = np.ones((4, 2, 3, 3))
+        >>> perturbed = matched_perturbation(kernel, 0.2, np.random.default_rng(0))
+        >>> bool(np.isclose(np.linalg.norm(perturbed), 0.8 * np.linalg.norm(kernel)))
+        True
+        >>> bool(np.isclose(np.vdot(kernel, perturbed), 0.8**2 * np.vdot(kernel, kernel)))
+        True
     """
     if not 0 <= norm_loss < 1:
         raise ValueError(f"norm loss {norm_loss} is outside [0, 1): choose one from 0 to below 1")
@@ -60,5 +68,10 @@ def shuffled(kernel: Array, rng: np.random.Generator) -> Array:
 
     Returns:
         Array of the same shape and dtype.
+
+    Examples:
+        >>> mixed = shuffled(np.arange(4).reshape(2, 2), np.random.default_rng(0))
+        >>> sorted(mixed.ravel().tolist())
+        [0, 1, 2, 3]
     """
     return rng.permutation(kernel.ravel()).reshape(kernel.shape)

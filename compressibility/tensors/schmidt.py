@@ -7,17 +7,10 @@ from math import prod
 
 import numpy as np
 
+from compressibility.tensors.arrays import Array, Floats, Shape
 from compressibility.tensors.chains import IMAGE_MODES, Chain, Link
-from compressibility.tensors.modes import (
-    Array,
-    Cut,
-    Mode,
-    Shape,
-    matricize,
-    matrix_shape,
-    tensorize,
-)
-from compressibility.tensors.spectra import Floats, Spectrum, out_of_range, scaled
+from compressibility.tensors.modes import Cut, Mode, matricize, matrix_shape, tensorize
+from compressibility.tensors.spectra import Spectrum, out_of_range, scaled
 
 
 @dataclass(frozen=True, eq=False)

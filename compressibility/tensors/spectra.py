@@ -7,15 +7,12 @@ non-negative terms that neither overflow, underflow nor cancel, whatever the ker
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, log, log1p
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import entr
 
-from compressibility.tensors.modes import Array, Cut, matricize
-
-Floats: TypeAlias = NDArray[np.float64]
+from compressibility.tensors.arrays import Array, Floats
+from compressibility.tensors.modes import Cut, as_kernel, matricize
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,17 +210,33 @@ class Spectrum:
         return np.append(from_the_smallest[1:] / from_the_smallest[0], 0.0)
 
 
-def spectrum(kernel: Array, cut: Cut) -> Spectrum:
+def spectrum(kernel: Array, cut: Cut | str) -> Spectrum:
     """Return the Schmidt values of a kernel across a cut, without its Schmidt vectors.
 
     Args:
-        kernel: Kernel of shape (out, in, kh, kw); decomposed in float64 whatever its dtype.
-        cut: The cut.
+        kernel: Kernel of shape (out, in, kh, kw), or (out, in); decomposed in float64 whatever its
+            dtype.
+        cut: The cut, or its label.
 
     Raises:
-        ValueError: The array does not have four modes, or holds NaN or infinity.
+        ValueError: The array is no kernel, or holds NaN or infinity.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> kernel = np.zeros((4, 4, 3, 3))
+        >>> kernel[:, :, 1, 1] = np.diag([4.0, 3.0, 0.0, 0.0])
+        >>> found = spectrum(kernel, "OUT")
+        >>> found.schmidt_values
+        array([4., 3., 0., 0.])
+        >>> found.norm, round(found.norm_loss(1), 12), found.norm_loss(2)
+        (5.0, 0.2, 0.0)
+
+        The window is one product, so that nothing is entangled across this cut.
+
+        >>> spectrum(kernel, "KH,KW").entropy
+        0.0
     """
-    scaled_kernel, exponent = scaled(kernel)
+    scaled_kernel, exponent = scaled(as_kernel(kernel))
     values = np.linalg.svd(matricize(scaled_kernel, cut), compute_uv=False)
     return Spectrum(np.ldexp(values, exponent))
 
@@ -239,6 +252,10 @@ def scaled(array: Array) -> tuple[Floats, int]:
 
     Raises:
         ValueError: The array holds NaN or infinity; the message names how many and the first.
+
+    Examples:
+        >>> scaled(np.array([3.0, -5.0]))
+        (array([ 0.375, -0.625]), 3)
     """
     values = np.asarray(array, dtype=np.float64)
     finite = np.isfinite(values)

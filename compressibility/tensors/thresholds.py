@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from compressibility.tensors.spectra import Floats, Spectrum
+from compressibility.tensors.arrays import Floats
+from compressibility.tensors.spectra import Spectrum
 
 THRESHOLDS: Final = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The standard grid of allowed norm losses."""
