@@ -1,13 +1,11 @@
-"""Oracles: statsmodels and scipy, on values they can handle."""
+"""Oracles: definitions in plain Python; statsmodels, scipy and NumPy, by another function."""
 
 import math
 
 import numpy as np
 import pytest
 import scipy.stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
-from statsmodels.stats.weightstats import DescrStatsW
 
 from analyses.statistics import (
     benjamini_yekutieli,
@@ -17,16 +15,34 @@ from analyses.statistics import (
     rank_correlation,
     sign_flip_test,
     slope,
+    spread,
     t_interval,
 )
 
 
+def holm_by_definition(p):
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted, largest = [0.0] * len(p), 0.0
+    for step, i in enumerate(order):
+        largest = max(largest, p[i] * (len(p) - step))
+        adjusted[i] = min(largest, 1.0)
+    return adjusted
+
+
+def benjamini_yekutieli_by_definition(p):
+    m = len(p)
+    harmonic = sum(1 / k for k in range(1, m + 1))
+    rank = {v: sum(w <= v for w in p) for v in p}
+    return [min(1.0, *(w * m * harmonic / rank[w] for w in p if w >= v)) for v in p]
+
+
 @pytest.mark.parametrize("seed", range(20))
-def test_corrections_are_those_of_statsmodels(seed):
+def test_corrections_are_their_definitions(seed):
     rng = np.random.default_rng(seed)
-    p = np.round(rng.uniform(size=rng.integers(1, 30)) ** 3, 2)
-    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
-    np.testing.assert_allclose(benjamini_yekutieli(p), multipletests(p, method="fdr_by")[1])
+    p = np.round(rng.uniform(size=rng.integers(2, 30)) ** 3, 2)
+    np.testing.assert_allclose(holm(p), holm_by_definition(p), rtol=1e-12)
+    expected = benjamini_yekutieli_by_definition(p)
+    np.testing.assert_allclose(benjamini_yekutieli(p), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("correction", [holm, benjamini_yekutieli])
@@ -51,10 +67,24 @@ def test_sign_flips_are_the_permutation_test_of_scipy():
     assert sign_flip_test(values) == pytest.approx(oracle.pvalue)
 
 
-def test_the_t_interval_is_that_of_statsmodels():
+def test_the_t_interval_is_that_of_scipy():
     values = np.random.default_rng(0).normal(0.5, 1, 4)
     found = t_interval(values)
-    assert (found.low, found.high) == pytest.approx(DescrStatsW(values).tconfint_mean())
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert (t_interval([2.0] * 3).low, t_interval([2.0] * 3).high) == (2, 2)
+
+
+def test_the_spread_is_the_t_interval_of_every_point():
+    values = np.random.default_rng(0).normal(0.5, 1, (4, 6))
+    mean, low, high = spread(values)
+    for i in range(6):
+        found = t_interval(values[:, i])
+        assert (low[i], high[i]) == pytest.approx((found.low, found.high), rel=1e-12)
+        assert mean[i] == pytest.approx(values[:, i].mean())
+    mean, low, high = spread(values[:1])
+    np.testing.assert_array_equal(mean, values[0])
+    assert np.isnan([low, high]).all()
 
 
 def test_beyond_twelve_networks_detectability_is_that_of_the_t_test():
@@ -66,8 +96,11 @@ def test_beyond_twelve_networks_detectability_is_that_of_the_t_test():
 def test_rank_correlation_is_spearmans():
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 6, 30).astype(float), rng.normal(size=30)
-    assert rank_correlation(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    ranked = np.corrcoef(scipy.stats.rankdata(x), scipy.stats.rankdata(y))[0, 1]
+    assert rank_correlation(x, y) == pytest.approx(ranked, rel=1e-12)
     assert math.isnan(rank_correlation(x, np.zeros(30)))
+    assert math.isnan(rank_correlation(np.array([]), np.array([])))
+    assert math.isnan(rank_correlation(x, np.full(30, np.nan)))
 
 
 def test_slope_is_the_least_squares_fit():

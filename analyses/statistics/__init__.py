@@ -1,0 +1,37 @@
+"""Tests, intervals and corrections for a handful of independently trained networks."""
+
+from analyses.statistics.corrections import benjamini_yekutieli, holm
+from analyses.statistics.intervals import ALPHA, Interval, spread, t_interval
+from analyses.statistics.mixed_model import CrossedSlope, crossed_slope
+from analyses.statistics.power import minimal_detectable_effect
+from analyses.statistics.sign_flips import (
+    MINIMUM_SEEDS,
+    equivalence_test,
+    interval,
+    one_sided_sign_flip_test,
+    p_floor,
+    sign_flip_interval,
+    sign_flip_test,
+)
+from analyses.statistics.trends import rank_correlation, slope
+
+__all__ = [
+    "ALPHA",
+    "MINIMUM_SEEDS",
+    "CrossedSlope",
+    "Interval",
+    "benjamini_yekutieli",
+    "crossed_slope",
+    "equivalence_test",
+    "holm",
+    "interval",
+    "minimal_detectable_effect",
+    "one_sided_sign_flip_test",
+    "p_floor",
+    "rank_correlation",
+    "sign_flip_interval",
+    "sign_flip_test",
+    "slope",
+    "spread",
+    "t_interval",
+]
