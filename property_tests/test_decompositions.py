@@ -4,17 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compressibility.tensors.decompositions import (
-    TT_CUTS,
-    canonical,
-    cp,
-    cp_kernel,
-    cp_starts,
-    tensor_train,
-    tucker2,
-)
+from compressibility.tensors.cp import CP, canonical, cp, cp_kernel, cp_starts
 from compressibility.tensors.modes import CUTS, matrix_shape
 from compressibility.tensors.spectra import spectrum
+from compressibility.tensors.tensor_train import TT_CUTS, TensorTrain, tensor_train
+from compressibility.tensors.tucker import Tucker2, tucker2
 from property_tests.strategies import (
     EPS,
     SCALES,
@@ -197,4 +191,41 @@ def test_the_zero_kernel_decomposes_into_zero_without_error(drawn: DrawnKernel, 
         assert result.relative_error == 0
         assert not result.kernel().any()
         assert result.kernel().shape == drawn.array.shape
+        assert result.norm_loss == 0
+        assert not result.chain().kernel().any()
     assert not fit.diverged
+
+
+def draw_truncation(data: st.DataObject, drawn: DrawnKernel) -> CP | Tucker2 | TensorTrain:
+    match data.draw(st.sampled_from(("cp", "tucker", "train")), label="format"):
+        case "cp":
+            rng = np.random.default_rng(data.draw(seeds()))
+            return cp(drawn.array, data.draw(st.integers(1, 4)), rng, max_sweeps=20)
+        case "tucker":
+            return tucker2(drawn.array, draw_ranks(data, drawn, CUTS[:2]))
+        case _:
+            return tensor_train(drawn.array, draw_ranks(data, drawn, TT_CUTS))
+
+
+@iterative
+@given(kernels(), st.data())
+def test_the_chain_of_a_truncation_stands_for_its_kernel_and_stores_its_parameters(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    truncation = draw_truncation(data, drawn)
+    chain = truncation.chain()
+    assert chain.shape == truncation.shape == drawn.array.shape
+    assert chain.parameters == truncation.stored_parameters
+    # the components of a CP fit may cancel
+    size = truncation.weights.sum() if isinstance(truncation, CP) else drawn.norm
+    assert np.linalg.norm(chain.kernel() - truncation.kernel()) <= 100 * EPS * size
+
+
+@iterative
+@given(nonzero_kernels(), st.data())
+def test_the_norm_loss_of_a_truncation_is_that_of_its_kernel(
+    drawn: DrawnKernel, data: st.DataObject
+) -> None:
+    truncation = draw_truncation(data, drawn)
+    kept = np.linalg.norm(truncation.kernel()) / drawn.norm
+    assert abs(truncation.norm_loss - (1 - kept)) <= 1e-10

@@ -6,7 +6,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from compressibility.tensors.decompositions import cp_kernel
+from compressibility.tensors.cp import cp_kernel
 from compressibility.tensors.modes import CUTS, matricize, matrix_shape
 from compressibility.tensors.spectra import Spectrum
 from property_tests.strategies import (

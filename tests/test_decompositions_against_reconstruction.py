@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 import tensorly
 
-from compressibility.tensors.decompositions import (
-    CP,
-    DIVERGENCE,
-    CPStarts,
-    cp,
-    cp_kernel,
-    cp_starts,
-    tensor_train,
-    tucker2,
-)
+from compressibility.tensors.cp import CP, DIVERGENCE, CPStarts, cp, cp_kernel, cp_starts
+from compressibility.tensors.tensor_train import tensor_train
+from compressibility.tensors.tucker import tucker2
 
 SHAPE = (6, 5, 3, 2)
 
@@ -71,6 +64,21 @@ def test_a_tensor_train_kernel_is_the_product_of_its_cores(kernel: np.ndarray) -
     assert train.relative_error == pytest.approx(relative(kernel, written_out), rel=1e-12)
     assert train.ranks == (4, 3, 2)
     assert train.stored_parameters == 6 * 4 + 4 * 5 * 3 + 3 * 3 * 2 + 2 * 2
+
+
+@pytest.mark.parametrize("window", [(), (1, 1)], ids=["matrix", "pointwise"])
+def test_a_linear_layer_decomposes_as_its_matrix(window: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(3).standard_normal((6, 5, *window))
+    U, s, Vh = np.linalg.svd(weight.reshape(6, 5))
+    nearest = ((U[:, :2] * s[:2]) @ Vh[:2]).reshape(6, 5, 1, 1)
+    fits = (
+        tucker2(weight, (2, 2)),
+        tensor_train(weight, (2, 1, 1)),
+        cp(weight, 2, np.random.default_rng(1), l2_reg=0, tolerance=0, max_sweeps=3000),
+    )
+    for fit in fits:
+        assert fit.shape == (6, 5, 1, 1)
+        assert np.allclose(fit.kernel(), nearest, atol=1e-6)
 
 
 def test_exact_fits_have_an_error_of_rounding_not_of_cancellation(kernel: np.ndarray) -> None:
@@ -174,7 +182,8 @@ def test_tensorlys_global_backend_neither_matters_nor_changes(kernel: np.ndarray
 def test_importing_the_mathematics_of_a_kernel_loads_neither_tensorly_nor_torch() -> None:
     program = (
         "import sys, compressibility.tensors.modes, compressibility.tensors.schmidt, "
-        "compressibility.tensors.nulls, compressibility.tensors.decompositions; "
+        "compressibility.tensors.nulls, compressibility.tensors.cp, "
+        "compressibility.tensors.tucker, compressibility.tensors.tensor_train; "
         "sys.exit(bool({'tensorly', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -190,8 +199,8 @@ def test_importing_the_mathematics_of_a_kernel_loads_neither_tensorly_nor_torch(
         (lambda k: cp(k, 0, np.random.default_rng(0)), "CP rank 0 has no component"),
         (lambda k: cp_starts(k, 1, np.random.default_rng(0), n_starts=0), "0 starts give no fit"),
         (lambda k: cp(k * np.nan, 1, np.random.default_rng(0)), "180 of 180 entries"),
-        (lambda k: tucker2(k[0], (1, 1)), "is no kernel's"),
-        (lambda k: cp(k[0], 1, np.random.default_rng(0)), "is no kernel's"),
+        (lambda k: tucker2(k[0], (1, 1)), "is no kernel"),
+        (lambda k: cp(k[0], 1, np.random.default_rng(0)), "is no kernel"),
     ],
     ids=[
         "tucker rank too large",
