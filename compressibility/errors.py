@@ -16,7 +16,12 @@ class NumericalError(ArithmeticError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    """The end of a message about an unknown name: the nearest known one, or all of them.
+
+    Of more than twenty, the first ten.
+    """
     names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names) or 'nothing'}"
+    if near := get_close_matches(name, names, n=1, cutoff=0.5):
+        return f"did you mean {near[0]}?"
+    shown = [*names[:10], f"… ({len(names)} in all)"] if len(names) > 20 else names
+    return f"choose from {', '.join(shown) or 'nothing'}"

@@ -286,7 +286,7 @@ def test_a_flat_loss_has_no_curvature():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layer": "sten"}, "unknown layer 'sten': the nearest are stem"),
+        ({"layer": "sten"}, "unknown layer 'sten': did you mean stem"),
         ({"batches": []}, "1 layers and 0 batches given: at least 1 each"),
         (
             {"directions": np.ones((2, 35))},

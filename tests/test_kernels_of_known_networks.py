@@ -104,7 +104,7 @@ class Awkward(nn.Module):
 
 
 def test_every_layer_that_cannot_be_measured_is_named_with_its_reason():
-    reasons = unsupported(Awkward())
+    reasons = unsupported(Awkward(), kinds=("Conv2d", "Linear"))
     assert reasons == {
         "": "Awkward (holding position) is no Conv2d or Linear",
         "up": "ConvTranspose2d (holding weight) is no Conv2d or Linear",
@@ -121,26 +121,54 @@ def test_every_layer_that_cannot_be_measured_is_named_with_its_reason():
 
 
 def test_layers_that_the_forward_pass_never_calls_are_named():
-    assert unsupported(Crooked(), torch.zeros(2, 3, 8, 8)) == {
+    both = ("Conv2d", "Linear")
+    assert unsupported(Crooked(), torch.zeros(2, 3, 8, 8), kinds=both) == {
         "unused": "the forward pass never calls it"
     }
     model = Awkward()
     with pytest.raises(ValueError, match=r"lazy\.weight is uninitialised: run the network once"):
         find_kernels(model, torch.zeros(1, 1, 2, 2))
     del model.lazy
-    never = unsupported(model, torch.zeros(1, 1, 2, 2))
+    never = unsupported(model, torch.zeros(1, 1, 2, 2), kinds=both)
     assert never["attention.out_proj"] == "the forward pass never calls it"
     assert never["twin"] == "it shares its weight with tied.weight"
     assert "plain" not in never
     assert [k.layer for k in find_kernels(model, torch.zeros(1, 1, 2, 2))] == ["plain"]
 
 
+@pytest.mark.parametrize("kinds", [("Conv2d",), ("Linear",), ("Conv2d", "Linear")])
+def test_every_layer_with_weights_is_found_or_named(kinds: tuple[str, ...]):
+    crooked, awkward = Crooked(), Awkward()
+    del awkward.lazy
+    for model, images in ((crooked, torch.zeros(2, 3, 8, 8)), (awkward, torch.zeros(1, 1, 2, 2))):
+        found = {k.layer for k in find_kernels(model, images, kinds=kinds)}
+        named = unsupported(model, images, kinds=kinds)
+        with_weights = {
+            path.removesuffix(".parametrizations.weight")
+            for path, module in model.named_modules()
+            if any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
+        }
+        assert found | named.keys() == with_weights
+        assert not found & named.keys()
+
+
+def test_a_sound_layer_of_another_kind_is_named_with_what_is_measured():
+    images = torch.zeros(2, 3, 8, 8)
+    assert unsupported(Crooked(), images) == {
+        "head": "it is a Linear, and only Conv2d kernels are measured",
+        "unused": "the forward pass never calls it",
+    }
+    assert unsupported(Crooked(), kinds=("Linear",)) == dict.fromkeys(
+        ("unused", "twice", "stem"), "it is a Conv2d, and only Linear kernels are measured"
+    )
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("layer1.0.conv9", r"unknown layer 'layer1.0.conv9': the nearest are layer1\.0\.conv\d"),
-        ("zzz", r"unknown layer 'zzz': the nearest are conv1, "),
-        ("bn1", r"layer 'bn1' \(BatchNorm2d\) has no kernel: the nearest are "),
+        ("layer1.0.conv9", r"unknown layer 'layer1.0.conv9': did you mean layer1\.0\.conv\d\?"),
+        ("zzz", r"unknown layer 'zzz': choose from conv1, .*, … \(54 in all\)"),
+        ("bn1", r"layer 'bn1' \(BatchNorm2d\) has no kernel: did you mean conv1\?"),
     ],
 )
 def test_an_unknown_layer_is_answered_by_the_nearest_names(layer: str, message: str):
@@ -223,7 +251,7 @@ def test_a_refused_substitution_touches_no_weight(kernel: np.ndarray, message: s
 
 
 def test_unknown_kinds_and_empty_batches_are_refused():
-    with pytest.raises(ValueError, match=r"unknown kind 'Conv1d' of layer: choose from Conv2d, Li"):
+    with pytest.raises(ValueError, match=r"unknown kind 'Conv1d' of layer: did you mean Conv2d"):
         find_kernels(Crooked(), torch.zeros(1, 3, 8, 8), kinds=("Conv1d",))
     with pytest.raises(ValueError, match="empty batch"):
         find_kernels(Crooked(), torch.zeros(0, 3, 8, 8))

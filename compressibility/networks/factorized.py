@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from compressibility.networks.kernels import refusal
+from compressibility.networks.refusals import refusal
 from compressibility.tensors.chains import Chain, Link
 from compressibility.tensors.modes import Mode
 
