@@ -4,6 +4,7 @@ The plain loop knows nothing of tracing, folding, shared convolutions, batches o
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,165 +12,38 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressibility.evaluation import fusion
-from compressibility.evaluation.evaluator import (
-    Baseline,
+from compressibility.errors import UserError
+from compressibility.evaluation import (
     Evaluation,
     Evaluator,
+    Kernels,
+    Truncations,
+    fusion,
     plain_evaluation,
 )
 from compressibility.evaluation.fusion import FusedConvolution
-from compressibility.evaluation.variants import Kernels, Truncations
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.modes import CUTS, Cut
 from compressibility.tensors.schmidt import decompose
-
-
-class Residual(nn.Module):
-    """Two convolutions, grouped or strided, around which the input passes, as in a ResNet."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
-        self.first_norm = nn.BatchNorm2d(out_channels)
-        self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1, groups=groups)
-        self.second_norm = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.relu(self.first_norm(self.first(images)))
-        values = self.second_norm(self.second(values))
-        values += self.shortcut(images)
-        return self.relu(values)
-
-
-def vanilla() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 12, 3, padding=1, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(12, 10, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(10, 6),
-    )
-
-
-def residual() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        Residual(8, 8, 1, 1),
-        Residual(8, 12, 2, 2),
-        Residual(12, 12, 1, 3),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(12, 6),
-    )
-
-
-def unusual_convolutions() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 6, (3, 5), padding="same", bias=True),
-        nn.Conv2d(6, 8, 3, stride=(2, 1), padding=(2, 1), dilation=(1, 2), padding_mode="reflect"),
-        nn.Hardswish(),
-        nn.Conv2d(8, 7, (2, 3), stride=(1, 2), dilation=(2, 1)),
-        nn.BatchNorm2d(7, affine=False),
-        nn.Conv2d(7, 5, 1),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(5, 6),
-    )
-
-
-class UsedTwice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 5, 3, padding=1)
-        self.twice = nn.Conv2d(5, 5, 3, padding=1)
-        self.head = nn.Linear(5, 6)
-
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.twice(torch.relu(self.twice(self.stem(images))))
-        return self.head(values.mean(dim=(2, 3)))
-
-
-class BranchesOnValues(UsedTwice):
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.stem(images)
-        if values.abs().sum() > 0:
-            values = torch.relu(values)
-        return self.head(self.twice(values).mean(dim=(2, 3)))
-
-
-class WritesIntoItsShortcut(UsedTwice):
-    """The in-place ReLU changes ``values``, which is used again: out of place it would not."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        values = self.stem(images)
-        rectified = torch.nn.functional.relu(values, inplace=True)
-        return self.head((self.twice(rectified) + values).mean(dim=(2, 3)))
-
-
-class ReadsItsBatchSize(UsedTwice):
-    def forward(self, images: Tensor) -> Tensor:
-        n = images.size(0)
-        values = self.twice(torch.relu(self.stem(images)))
-        return self.head(values.reshape(n, 5, -1).mean(dim=2))
-
-
-NETWORKS = {
-    "vanilla": vanilla,
-    "residual": residual,
-    "unusual convolutions": unusual_convolutions,
-    "used twice": UsedTwice,
-    "branches on values": BranchesOnValues,
-    "writes into its shortcut": WritesIntoItsShortcut,
-    "reads its batch size": ReadsItsBatchSize,
-}
-RESUMED = ("vanilla", "residual", "unusual convolutions", "reads its batch size")
-N_IMAGES = 23
-
-
-def network_of(name: str) -> nn.Module:
-    generator = torch.Generator().manual_seed(7)
-    network = NETWORKS[name]()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0, 0.4, generator=generator)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.normal_(0, 0.5, generator=generator)
-                module.running_var.uniform_(0.5, 2, generator=generator)
-    return network
+from tests.awkward_networks import (
+    N_IMAGES,
+    NETWORKS,
+    RESUMED,
+    layers_of,
+    network_of,
+    random_images,
+    random_labels,
+)
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return torch.randn(N_IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    return random_images()
 
 
 @pytest.fixture(scope="module")
 def labels() -> Tensor:
-    return torch.randint(0, 6, (N_IMAGES,), generator=torch.Generator().manual_seed(2))
-
-
-def layers_of(network: nn.Module) -> list[str]:
-    return [path for path, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return random_labels()
 
 
 def assert_same(found: Evaluation, plain: Evaluation, where: str) -> None:
@@ -368,6 +242,28 @@ class TestRefusals:
         with pytest.raises(ValueError, match="images hold NaN"):
             Evaluator(network_of("vanilla"), images * torch.nan, labels)
 
+    def test_labels_that_are_no_whole_numbers_of_64_bits(
+        self, images: Tensor, labels: Tensor
+    ) -> None:
+        network = network_of("vanilla")
+        for wrong, told in [(labels.int(), "torch.int32"), (labels.float(), "torch.float32")]:
+            with pytest.raises(UserError, match=rf"labels are {told} .* by labels.long\(\)"):
+                Evaluator(network, images, wrong)
+            with pytest.raises(UserError, match=f"labels are {told}"):
+                plain_evaluation(network, images, wrong, {})
+
+    def test_labels_of_one_class_an_entry(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(UserError, match=r"shape \(23, 6\): give the class of each image"):
+            Evaluator(network_of("vanilla"), images, nn.functional.one_hot(labels, 6))
+
+    def test_images_that_are_not_normalised(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(UserError, match=r"images are torch.uint8: give them as floats"):
+            Evaluator(network_of("vanilla"), images.to(torch.uint8), labels)
+
+    def test_an_unknown_precision(self, images: Tensor, labels: Tensor) -> None:
+        with pytest.raises(UserError, match="'bfloat': did you mean bfloat16"):
+            Evaluator(network_of("vanilla"), images, labels, precision="bfloat")
+
     def test_images_that_are_no_tensor(self, images: Tensor, labels: Tensor) -> None:
         with pytest.raises(ValueError, match="images are of type ndarray"):
             Evaluator(network_of("vanilla"), images.numpy(), labels)
@@ -404,8 +300,9 @@ def test_one_image_is_enough(images: Tensor, labels: Tensor) -> None:
 
 
 def test_a_baseline_that_is_known_is_not_computed_again(images: Tensor, labels: Tensor) -> None:
-    wrong = Baseline(0, 0.0, np.full(N_IMAGES, -1), "float32")
     network = network_of("vanilla")
+    known = Evaluator(network, images, labels).baseline
+    wrong = replace(known, counted={"correct": np.zeros(N_IMAGES, dtype=bool)})
     kernel = kernel_array(network, "3")
     plain = plain_evaluation(network, images, labels, {"3": kernel}, baseline=wrong)
     assert plain.n_gained == plain.n_correct > 0

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressibility.evaluation.evaluator import Evaluation, Evaluator, plain_evaluation
-from compressibility.evaluation.variants import Truncations
+from compressibility.evaluation import Evaluation, Evaluator, Truncations, plain_evaluation
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose

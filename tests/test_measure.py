@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
-from compressibility.evaluation.evaluator import plain_evaluation
+from compressibility.evaluation import plain_evaluation
 from compressibility.experiments import ExperimentError
 from compressibility.measuring import tasks
 from compressibility.measuring.lock import BusyError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compressibility.evaluation.evaluator import plain_evaluation
+from compressibility.evaluation import plain_evaluation
 from compressibility.experiments import EXPERIMENTS, Experiment
 from compressibility.measuring import tasks
 from compressibility.store.validation import validate

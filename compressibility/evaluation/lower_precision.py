@@ -1,37 +1,40 @@
 """Answers in lower precision that are those of float32: what is in doubt is repeated."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from compressibility.evaluation.resumption import Entry
+from compressibility.evaluation.metrics import DecisiveMetric
+from compressibility.evaluation.passes import Again, Passes, Values
 
 SAFETY: Final = 3
-"""An answer stands if its margin exceeds this many times the greatest error in the sample."""
+"""A decision stands if its margin exceeds this many times the greatest error in the sample."""
 
 
 @dataclass(eq=False)
 class RoundingError:
-    """The error of one variant's logits in lower precision, measured against float32.
+    """The error of one variant's margins in lower precision, measured against float32."""
 
-    The error of a margin is the greatest error of a logit relative to the one that came out
-    largest: an answer whose margin is greater cannot be another one in float32.
-    """
-
+    metric: DecisiveMetric
     _margins: list[Tensor] = field(default_factory=list)
     _repeated: list[Tensor] = field(default_factory=list)
 
     def sample(self, rounded: Tensor, exact: Tensor) -> None:
-        """Take note of images whose choice had nothing to do with their logits."""
-        self._margins.append(_margin_errors(rounded, exact))
+        """Take note of images whose choice had nothing to do with their outputs."""
+        self._margins.append(self.metric.margin_errors(rounded, exact))
 
     def check(self, rounded: Tensor, exact: Tensor) -> None:
         """Take note of images that were in doubt."""
-        self._repeated.append(_margin_errors(rounded, exact))
+        self._repeated.append(self.metric.margin_errors(rounded, exact))
+
+    def in_doubt(self, rounded: Tensor) -> Tensor:
+        """The numbers of the images whose decision float32 might change."""
+        (doubtful,) = torch.nonzero(~(self.metric.margins(rounded) > self.bound), as_tuple=True)
+        return doubtful
 
     @cached_property
     def bound(self) -> Tensor:
@@ -40,74 +43,64 @@ class RoundingError:
 
     @property
     def exceeded(self) -> bool:
-        """Whether an image in doubt had an error beyond the bound, or logits were no numbers."""
+        """Whether an image in doubt had an error beyond the bound, or outputs were no numbers."""
         seen = torch.cat([self.bound[None], *self._repeated])
         return not bool((seen <= self.bound).all())
 
 
-class _Waiting(NamedTuple):
-    variant: int
-    rounded: Tensor
-    doubtful: Tensor  # the images in doubt, by number
-    outputs: Tensor  # the layer's output for them
-
-
-def checked_answers(
-    entry: Entry,
-    values: Mapping[Any, Any],
-    outputs: Iterator[Tensor],
-    errors: Sequence[RoundingError],
-    batch_size: int,
-) -> Iterator[tuple[int, Tensor]]:
-    """Number and predictions, as those of float32, of each variant of a batch.
-
-    The images in doubt of several variants share a pass in float32.
+def sampled_errors(
+    passes: Passes, samples: Iterator[Values], metric: DecisiveMetric
+) -> list[RoundingError]:
+    """The error of each variant.
 
     Args:
-        entry: Where the variants differ.
-        values: What lies in front of it, for the images of the batch.
-        outputs: The layer's output for each variant.
+        passes: The variants.
+        samples: What lies in front of them, for batches of images spread over the set.
+        metric: What decides.
+    """
+    errors = [RoundingError(metric) for _ in range(len(passes))]
+    for values in samples:
+        for variant, rounded, output in passes.rounded(values):
+            every = torch.arange(len(rounded), device=rounded.device)
+            (exact,) = passes.again(values, [Again(variant, every, output)])
+            errors[variant].sample(rounded, exact)
+    return errors
+
+
+def checked_outputs(
+    passes: Passes, values: Values, errors: Sequence[RoundingError], batch_size: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Number and outputs of each variant of a batch, decided as those of float32.
+
+    The images in doubt of several variants are repeated together.
+
+    Args:
+        passes: The variants.
+        values: What lies in front of them, for the images of the batch.
         errors: The error of each variant, sampled; the images repeated are added to it.
         batch_size: Images at which to repeat those in doubt.
     """
-    assert entry.lower is not None
-    side = [values[node] for node in entry.side]
-    lower_side = [value.to(entry.lower[1]) for value in side]
-    waiting: list[_Waiting] = []
-    for variant, output in enumerate(outputs):
-        rounded = entry.lowered(output, *lower_side)
-        first, second = rounded.topk(2, dim=1).values.unbind(dim=1)
-        (doubtful,) = torch.nonzero(~(first - second > errors[variant].bound), as_tuple=True)
-        waiting.append(_Waiting(variant, rounded, doubtful, output[doubtful]))
-        if sum(len(each.doubtful) for each in waiting) >= batch_size:
-            yield from _decided(entry, side, waiting, errors)
+    waiting: list[tuple[Tensor, Again]] = []
+    for variant, rounded, output in passes.rounded(values):
+        doubtful = errors[variant].in_doubt(rounded)
+        waiting.append((rounded, Again(variant, doubtful, output[doubtful])))
+        if sum(len(again.images) for _, again in waiting) >= batch_size:
+            yield from _decided(passes, values, waiting, errors)
             waiting = []
-    yield from _decided(entry, side, waiting, errors)
+    yield from _decided(passes, values, waiting, errors)
 
 
 def _decided(
-    entry: Entry,
-    side: Sequence[Tensor],
-    waiting: Sequence[_Waiting],
+    passes: Passes,
+    values: Values,
+    waiting: Sequence[tuple[Tensor, Again]],
     errors: Sequence[RoundingError],
 ) -> Iterator[tuple[int, Tensor]]:
-    if not waiting:
-        return
-    images = torch.cat([each.doubtful for each in waiting])
-    outputs = torch.cat([each.outputs for each in waiting])
-    exact = entry.suffix(outputs, *(value[images] for value in side)) if len(images) else None
-    done = 0
-    for variant, rounded, doubtful, _ in waiting:
-        predictions = rounded.argmax(dim=1)
-        if exact is not None and len(doubtful):
-            part = exact[done : done + len(doubtful)]
-            done += len(doubtful)
-            errors[variant].check(rounded[doubtful], part)
-            predictions[doubtful] = part.argmax(dim=1)
-        yield variant, predictions
-
-
-def _margin_errors(rounded: Tensor, exact: Tensor) -> Tensor:
-    answer = rounded.argmax(dim=1, keepdim=True)
-    error = rounded - exact
-    return (error - error.gather(1, answer)).abs().amax(dim=1)
+    doubtful = [again for _, again in waiting if len(again.images)]
+    exact = iter(passes.again(values, doubtful) if doubtful else ())
+    for rounded, (variant, images, _) in waiting:
+        if len(images):
+            repeated = next(exact)
+            errors[variant].check(rounded[images], repeated)
+            rounded[images] = repeated
+        yield variant, rounded

@@ -1,8 +1,8 @@
 """The outputs of one layer for many kernels, which share as much work as they can."""
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 from typing import TypeAlias
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compressibility.tensors.arrays import Floating
+from compressibility.tensors.chains import Chain
+from compressibility.tensors.modes import Mode
 from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Response: TypeAlias = Callable[[Tensor], Iterator[Tensor]]
@@ -102,22 +104,21 @@ class Convolution:
             padded, kernel, bias, self.stride, self.padding, self.dilation, self.groups
         )
 
-    def mixed(self, images: Tensor, matrix: Tensor) -> Tensor:
-        """The channels mixed by a 1 by 1 kernel."""
-        return (
-            functional.linear(images, matrix[:, :, 0, 0])
-            if self.linear
-            else functional.conv2d(images, matrix)
-        )
+    def along(self, modes: Collection[Mode]) -> "Convolution":
+        """The stride, padding and dilation of some image axes, without those of the others."""
 
-    def restricted(self, axis: int) -> "Convolution":
-        """The stride, padding and dilation of height (axis 0) or width (1) alone."""
-        keep = (axis == 0, axis == 1)
+        def kept(values: tuple[int, int], otherwise: int) -> tuple[int, int]:
+            height, width = values
+            return (
+                height if Mode.KH in modes else otherwise,
+                width if Mode.KW in modes else otherwise,
+            )
+
         return replace(
             self,
-            stride=_where(keep, self.stride, 1),
-            padding=_where(keep, self.padding, 0),
-            dilation=_where(keep, self.dilation, 1),
+            stride=kept(self.stride, 1),
+            padding=kept(self.padding, 0),
+            dilation=kept(self.dilation, 1),
         )
 
 
@@ -138,36 +139,33 @@ def of_truncations(
 ) -> Response:
     """The outputs for the truncations to ``ranks``, which ascend strictly.
 
-    A convolution is linear in its kernel. So the terms s_i u_i v_i of a Schmidt decomposition are
-    convolved once, and summed up to each rank in turn: one convolution (two for OUT,KH and OUT,KW)
-    serves all ranks. Where that costs more than a convolution for each rank, as along KH and KW
-    with their few ranks and for grouped layers, each rank has its own.
+    A convolution is linear in its kernel, and the truncation to a rank is that to a lower rank
+    and the channels in between of the same two small kernels in a row. So the first small kernel
+    of the highest rank is convolved once, and the second interval by interval, summed up to each
+    rank in turn: two convolutions serve all ranks. Where that costs more than a convolution for
+    each rank, as along KH or KW alone with their few ranks, for grouped layers, and for cuts of a
+    linear layer that are OUT or IN by another name, each rank has its own.
     """
-    terms = {
-        "OUT": _of_output_channels,
-        "IN": _of_input_channels,
-        "OUT,KH": _of_filters_along_height,
-        "OUT,KW": _of_filters_along_width,
-        "OUT,IN": _of_spatial_filters,
-    }
-    shared = terms.get(decomposition.cut.label)
-    separate_cost = len(ranks) * prod(decomposition.shape)
+    chain = decomposition.chain(ranks[-1])
     if (
-        shared is None
-        or layer.groups > 1
-        or (layer.linear and decomposition.cut.label not in ("OUT", "IN"))
-        or _cost(decomposition, ranks[-1]) >= separate_cost
+        layer.groups > 1
+        or set(decomposition.cut.modes) in ({Mode.KH}, {Mode.KW})
+        or (layer.linear and len(decomposition.cut.modes) > 1)
+        or _cost(chain) >= len(ranks) * prod(chain.shape)
     ):
         return of_kernels(layer, [decomposition.truncated(rank) for rank in ranks])
-    return _summed(layer, shared(layer, decomposition, ranks))
+    return _summed(layer, _of_intervals(layer, chain, ranks))
 
 
-def _cost(decomposition: SchmidtDecomposition, rank: int) -> int:
-    """Multiplications for one output position, where every rank up to ``rank`` is convolved."""
-    (rows, _), (_, columns) = decomposition.U.shape, decomposition.Vh.shape
-    if decomposition.cut.label == "OUT,IN":
-        columns *= 4 * decomposition.shape[1]  # a filter for each channel runs a quarter as fast
-    return int(rank * (rows + columns))
+def _cost(chain: Chain) -> int:
+    """Multiplications for one output position; those of filters for each channel count fourfold.
+
+    Such filters run a quarter as fast.
+    """
+    first, second = chain.links
+    repeats = chain.repeats[0]
+    slowness = 1 if repeats == 1 else 4
+    return slowness * repeats * first.kernel.size + second.kernel.size
 
 
 def _summed(layer: Convolution, terms: Response) -> Response:
@@ -182,109 +180,46 @@ def _summed(layer: Convolution, terms: Response) -> Response:
     return outputs
 
 
-def _intervals(ranks: Sequence[int]) -> list[slice]:
-    return [slice(start, stop) for start, stop in itertools.pairwise([0, *ranks])]
-
-
-def _parts(kernel: Tensor, intervals: Sequence[slice]) -> list[tuple[slice, Tensor]]:
-    """The input channels of a kernel, interval by interval."""
-    layout = torch.channels_last
-    return [(part, kernel[:, part].contiguous(memory_format=layout)) for part in intervals]
-
-
-def _channels(layer: Convolution, values: Tensor, interval: slice) -> Tensor:
-    return values[..., interval] if layer.linear else values[:, interval]
-
-
-def _of_output_channels(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
-) -> Response:
-    """K = Σ_r U[OUT, r] V[r, IN, KH, KW]."""
-    U, V = decomposition.factors(ranks[-1])
-    kernel = layer.tensor(V.reshape(-1, *decomposition.shape[1:]))
-    parts = _parts(layer.tensor(layer.folded(U)[:, :, None, None]), _intervals(ranks))
+def _of_intervals(layer: Convolution, chain: Chain, ranks: Sequence[int]) -> Response:
+    """The terms between one rank and the next, from two small kernels of the highest rank."""
+    intervals = [slice(start, stop) for start, stop in pairwise([0, *ranks])]
+    if chain.repeats[0] > 1:
+        return _of_filters_for_each_channel(layer, chain, intervals)
+    first, second = chain.links
+    before, after = layer.along(first.modes), layer.along(second.modes)
+    shared = layer.tensor(first.kernel)
+    folded = layer.tensor(layer.folded(second.kernel))
+    parts = [
+        (part, folded[:, part].contiguous(memory_format=torch.channels_last)) for part in intervals
+    ]
 
     def terms(padded: Tensor) -> Iterator[Tensor]:
-        filtered = layer.apply(padded, kernel)
+        values = before.apply(padded, shared)
         for interval, part in parts:
-            yield layer.mixed(_channels(layer, filtered, interval), part)
+            channels = values[..., interval] if layer.linear else values[:, interval]
+            yield after.apply(channels, part)
 
     return terms
 
 
-def _of_input_channels(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
+def _of_filters_for_each_channel(
+    layer: Convolution, chain: Chain, intervals: Sequence[slice]
 ) -> Response:
-    """K = Σ_r U[IN, r] V[r, OUT, KH, KW]."""
-    out, _, *window = decomposition.shape
-    U, V = decomposition.factors(ranks[-1])
-    mixing = layer.tensor(U.T[:, :, None, None])
-    kernel = layer.folded(np.moveaxis(V.reshape(-1, out, *window), 0, 1))
-    parts = _parts(layer.tensor(kernel), _intervals(ranks))
+    """The same where all channels share the filters of the first link, one filter at a time."""
+    first, second = chain.links
+    channels, rank = chain.repeats[0], first.outputs
+    before, after = replace(layer.along(first.modes), groups=channels), layer.along(second.modes)
+    filters = [
+        layer.tensor(np.broadcast_to(each, (channels, *each.shape))) for each in first.kernel
+    ]
+    folded = layer.folded(second.kernel)
+    mixing = [layer.tensor(folded[:, number::rank]) for number in range(rank)]
 
     def terms(padded: Tensor) -> Iterator[Tensor]:
-        mixed = layer.mixed(padded, mixing)
-        for interval, part in parts:
-            yield layer.apply(_channels(layer, mixed, interval), part)
-
-    return terms
-
-
-def _of_filters_along_height(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
-) -> Response:
-    """K = Σ_r U[OUT, KH, r] V[r, IN, KW]."""
-    out, in_, height, width = decomposition.shape
-    U, V = decomposition.factors(ranks[-1])
-    first = layer.tensor(V.reshape(-1, in_, 1, width))
-    second = layer.folded(np.moveaxis(U.reshape(out, height, -1), 2, 1)[:, :, :, None])
-    return _of_filters(layer, ranks, (1, first), (0, layer.tensor(second)))
-
-
-def _of_filters_along_width(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
-) -> Response:
-    """K = Σ_r U[OUT, KW, r] V[r, IN, KH]."""
-    out, in_, height, width = decomposition.shape
-    U, V = decomposition.factors(ranks[-1])
-    first = layer.tensor(V.reshape(-1, in_, height, 1))
-    second = layer.folded(np.moveaxis(U.reshape(out, width, -1), 2, 1)[:, :, None, :])
-    return _of_filters(layer, ranks, (0, first), (1, layer.tensor(second)))
-
-
-def _of_filters(
-    layer: Convolution,
-    ranks: Sequence[int],
-    first: tuple[int, Tensor],
-    second: tuple[int, Tensor],
-) -> Response:
-    """Filters along one axis to as many channels as the highest rank, then along the other."""
-    before, after = layer.restricted(first[0]), layer.restricted(second[0])
-    parts = _parts(second[1], _intervals(ranks))
-
-    def terms(padded: Tensor) -> Iterator[Tensor]:
-        filtered = before.apply(padded, first[1])
-        for interval, part in parts:
-            yield after.apply(filtered[:, interval], part)
-
-    return terms
-
-
-def _of_spatial_filters(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
-) -> Response:
-    """K = Σ_r U[OUT, IN, r] V[r, KH, KW]."""
-    out, in_, *window = decomposition.shape
-    U, V = decomposition.factors(ranks[-1])
-    filters = [layer.tensor(np.broadcast_to(each.reshape(window), (in_, 1, *window))) for each in V]
-    mixing = [layer.tensor(layer.folded(each.reshape(out, in_))[:, :, None, None]) for each in U.T]
-    depthwise = replace(layer, groups=in_)
-
-    def terms(padded: Tensor) -> Iterator[Tensor]:
-        for interval in _intervals(ranks):
+        for interval in intervals:
             parts = (
-                layer.mixed(depthwise.apply(padded, filters[index]), mixing[index])
-                for index in range(interval.start, interval.stop)
+                after.apply(before.apply(padded, filters[number]), mixing[number])
+                for number in range(interval.start, interval.stop)
             )
             yield _total(parts)
 
@@ -300,7 +235,3 @@ def _total(parts: Iterator[Tensor]) -> Tensor:
 
 def _pair(value: tuple[int, ...] | int) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
-
-
-def _where(keep: tuple[bool, bool], values: tuple[int, int], other: int) -> tuple[int, int]:
-    return (values[0] if keep[0] else other, values[1] if keep[1] else other)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
-from compressibility.evaluation import fusion, tracing
+from compressibility.evaluation import folding, fusion, tracing
 from compressibility.evaluation.arithmetic import agree, ieee_float32
 from compressibility.evaluation.responses import Convolution
 
@@ -23,7 +23,7 @@ class Entry:
         input: The layer's input.
         before: Every value that is needed in front of the layer.
         side: Those of them that are needed behind it.
-        suffix: From the layer's output and the side values to the logits, float32.
+        suffix: From the layer's output and the side values to the network's output, float32.
         lower: The same in a lower precision, and that precision; none where none is wanted or
             images cannot be kept apart.
         convolution: What the layer does with a kernel.
@@ -41,11 +41,16 @@ class Entry:
     independent: bool
 
     def lowered(self, output: Tensor, *side: Tensor) -> Tensor:
-        """The logits in lower precision, as float32."""
+        """The network's output in lower precision, as float32."""
         assert self.lower is not None
         suffix, dtype = self.lower
-        logits: Tensor = suffix(output.to(dtype), *(value.to(dtype) for value in side))
-        return logits.float()
+        answers: Tensor = suffix(output.to(dtype), *(value.to(dtype) for value in side))
+        return answers.float()
+
+    @property
+    def behind(self) -> tuple[fx.Node, ...]:
+        """The layer's output and the side values: what is needed behind the layer."""
+        return (self.node, *self.side)
 
 
 class ResumableNetwork:
@@ -53,13 +58,15 @@ class ResumableNetwork:
 
     Attributes:
         start: The images.
+        float32: Its parts.
+        lower: Its parts in the lower precision; none where none is wanted or it fails.
         bytes_per_image: The most that one forward pass holds at once.
         lower_reason: Why an entry has no lower precision although one is wanted.
 
     Args:
         network: A network in evaluation mode, float32; it is consumed.
         example: Three images.
-        logits: What the network answers to them.
+        outputs: What the network answers to them.
         lower: A precision for which entries get a second suffix, or none.
 
     Raises:
@@ -67,7 +74,7 @@ class ResumableNetwork:
     """
 
     def __init__(
-        self, network: nn.Module, example: Tensor, logits: Tensor, lower: torch.dtype | None = None
+        self, network: nn.Module, example: Tensor, outputs: Tensor, lower: torch.dtype | None = None
     ) -> None:
         """Trace and fold."""
         traced = tracing.trace(network)
@@ -77,22 +84,22 @@ class ResumableNetwork:
             if isinstance(module, nn.Conv2d | nn.Linear)
             and (reason := tracing.reason_not_resumable(traced, layer)) is not None
         }
-        self._factors = tracing.fold_batch_norms(traced)
+        self._factors = folding.fold_batch_norms(traced)
         with torch.inference_mode(), ieee_float32():
             whole, part = _Shapes(traced, example), _Shapes(traced, example[:2])
-        if not agree(whole.logits, logits):
-            raise tracing.NotTraceableError("the traced network gives other logits")
+        if not agree(whole.outputs, outputs):
+            raise tracing.NotTraceableError("the traced network answers otherwise")
         for node, shape in whole.of.items():
             if shape == (3, *shape[1:]) and part.of[node] == (2, *shape[1:]):
                 node.meta[fusion.SHAPE] = shape[1:]
         self.bytes_per_image = whole.peak_bytes // len(example) + 1
         self.start: fx.Node = next(n for n in traced.graph.nodes if n.op == "placeholder")
         self._position = {node: number for number, node in enumerate(traced.graph.nodes)}
-        self._float32 = _Parts(traced, {node: node for node in traced.graph.nodes})
-        self._lower: tuple[_Parts, torch.dtype] | None = None
+        self.float32 = Parts(traced, {node: node for node in traced.graph.nodes}, torch.float32)
+        self.lower: Parts | None = None
         self.lower_reason = "behind it, the images of a batch are not apart"
         if lower is not None:
-            self._lower = self._lowered(traced, lower, example, logits)
+            self.lower = self._lowered(traced, lower, example, outputs)
         self._traced = traced
         self._entries: dict[str, Entry] = {}
 
@@ -109,15 +116,14 @@ class ResumableNetwork:
             assert isinstance(source, fx.Node)
             independent = all(fusion.SHAPE in value.meta for value in (node, *side))
             lower: tuple[GraphModule, torch.dtype] | None = None
-            if self._lower is not None and independent:
-                parts, dtype = self._lower
-                lower = (parts.between([node, *side], None), dtype)
+            if self.lower is not None and independent:
+                lower = (self.lower.between([node, *side], None), self.lower.dtype)
             self._entries[layer] = Entry(
                 node=node,
                 input=source,
                 before=tracing.live_before(self._traced, node),
                 side=side,
-                suffix=self._float32.between([node, *side], None),
+                suffix=self.float32.between([node, *side], None),
                 lower=lower,
                 convolution=Convolution.of(
                     self._traced.get_submodule(layer), self._factors.get(layer)
@@ -127,8 +133,8 @@ class ResumableNetwork:
         return self._entries[layer]
 
     def _lowered(
-        self, traced: GraphModule, dtype: torch.dtype, example: Tensor, logits: Tensor
-    ) -> "tuple[_Parts, torch.dtype] | None":
+        self, traced: GraphModule, dtype: torch.dtype, example: Tensor, outputs: Tensor
+    ) -> "Parts | None":
         other = copy.deepcopy(traced).to(dtype)
         try:
             with torch.inference_mode():
@@ -136,26 +142,23 @@ class ResumableNetwork:
         except RuntimeError as error:
             self.lower_reason = f"the network does not run in {dtype} ({error})".split("\n")[0]
             return None
-        if not agree(rounded, logits, 0.2):
-            self.lower_reason = f"the network gives other logits in {dtype}"
+        if not agree(rounded, outputs, 0.2):
+            self.lower_reason = f"the network answers otherwise in {dtype}"
             return None
         nodes = dict(zip(traced.graph.nodes, other.graph.nodes, strict=True))
-        return _Parts(other, nodes), dtype
+        return Parts(other, nodes, dtype)
 
     def whole(self) -> GraphModule:
-        """From the images to the logits, float32."""
-        return self._float32.between([self.start], None)
+        """From the images to the network's output, float32."""
+        return self.float32.between([self.start], None)
+
+    def position(self, layer: str) -> int:
+        """Where a layer stands in the forward pass."""
+        return self._position[self.entry(layer).node]
 
     def precedes(self, one: Entry, other: Entry) -> bool:
         """Whether one entry comes before another in the forward pass."""
         return self._position[one.node] < self._position[other.node]
-
-    def values(
-        self, entry: Entry, start: Sequence[fx.Node], known: dict[fx.Node, Any]
-    ) -> dict[fx.Node, Any]:
-        """The values in front of an entry, from those of ``start``: the images, or an entry's."""
-        part = self._float32.between(start, entry.before)
-        return dict(zip(entry.before, part(*(known[node] for node in start)), strict=True))
 
 
 class ValuesInFront:
@@ -181,7 +184,7 @@ class ValuesInFront:
                 return values
             if self._network.precedes(held, entry):
                 start, known = held.before, values
-        values = self._network.values(entry, start, known)
+        values = self._network.float32.values(entry, start, known)
         self._held.pop(batch, None)
         self._bytes.pop(batch, None)
         size = sum(_bytes(value) for value in values.values())
@@ -190,14 +193,18 @@ class ValuesInFront:
         return values
 
 
-class _Parts:
-    """Parts of a network, fused where that is possible.
+class Parts:
+    """Parts of a network in one precision, fused where that is possible.
 
     They are named by nodes that may belong to the network in another precision: ``nodes`` leads
     from those to the network's own.
     """
 
-    def __init__(self, traced: GraphModule, nodes: Mapping[fx.Node, fx.Node]) -> None:
+    def __init__(
+        self, traced: GraphModule, nodes: Mapping[fx.Node, fx.Node], dtype: torch.dtype
+    ) -> None:
+        """Parts of a traced network, whose floating numbers are of one dtype."""
+        self.dtype = dtype
         self._traced = traced
         self._nodes = nodes
         weight = next(iter(traced.parameters()), torch.zeros(()))
@@ -220,6 +227,16 @@ class _Parts:
             self._made[key] = part
         return self._made[key]
 
+    def values(
+        self, entry: Entry, start: Sequence[fx.Node], known: dict[fx.Node, Any]
+    ) -> dict[fx.Node, Any]:
+        """The values in front of an entry, from those of ``start``.
+
+        They are the images, what lies in front of an earlier entry, or behind it.
+        """
+        part = self.between(start, entry.before)
+        return dict(zip(entry.before, part(*(known[node] for node in start)), strict=True))
+
 
 class _Shapes(fx.Interpreter):
     """One run of a graph: the shape of every tensor, and the peak of the bytes held."""
@@ -228,7 +245,7 @@ class _Shapes(fx.Interpreter):
         super().__init__(traced)
         self.of: dict[fx.Node, tuple[int, ...]] = {}
         self.peak_bytes = 0
-        self.logits: Tensor = self.run(example)
+        self.outputs: Tensor = self.run(example)
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)

@@ -2,12 +2,11 @@
 
 import inspect
 import operator
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.graph_module import GraphModule
 
 _OUT_OF_PLACE: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -175,7 +174,7 @@ def reason_not_resumable(traced: GraphModule, layer: str) -> str | None:
         return f"it is a {type(module).__name__}, not a plain Conv2d or Linear"
     if len(calls) != 1:
         return f"it is called {len(calls)} times in a forward pass"
-    if _has_hooks(module):
+    if has_hooks(module):
         return "it carries hooks"
     weight = module.weight
     owners = [
@@ -190,7 +189,8 @@ def reason_not_resumable(traced: GraphModule, layer: str) -> str | None:
     return None
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling the module runs more than its forward pass."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
@@ -257,45 +257,3 @@ def _ancestors(nodes: Iterable[fx.Node], stop: frozenset[fx.Node]) -> frozenset[
             if node not in stop:
                 waiting.extend(node.all_input_nodes)
     return frozenset(found)
-
-
-def fold_batch_norms(traced: GraphModule) -> dict[str, Tensor]:
-    """Multiply each batch norm that alone follows a convolution into it, in place.
-
-    Returns, for each layer folded into, the factor of its output channels, float64: whoever
-    replaces the layer's kernel multiplies the new one by it along OUT.
-    """
-    modules = dict(traced.named_modules())
-    n_calls = Counter(n.target for n in traced.graph.nodes if n.op == "call_module")
-    factors: dict[str, Tensor] = {}
-    for node in list(traced.graph.nodes):
-        if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d:
-            continue
-        source = node.args[0]
-        if not (
-            isinstance(source, fx.Node)
-            and source.op == "call_module"
-            and len(source.users) == 1
-            and n_calls[source.target] == n_calls[node.target] == 1
-            and reason_not_resumable(traced, str(source.target)) is None
-            and isinstance(modules[str(source.target)], nn.Conv2d)
-        ):
-            continue
-        norm, conv = modules[node.target], modules[str(source.target)]
-        if norm.running_mean is None or norm.running_var is None or _has_hooks(norm):
-            continue
-        factor = (norm.running_var.double() + norm.eps).rsqrt()
-        if norm.weight is not None:
-            factor = factor * norm.weight.double()
-        old_bias = 0.0 if conv.bias is None else conv.bias.double()
-        bias = (old_bias - norm.running_mean.double()) * factor
-        if norm.bias is not None:
-            bias = bias + norm.bias.double()
-        weight = conv.weight.double() * factor.reshape(-1, 1, 1, 1)
-        conv.weight = nn.Parameter(weight.to(conv.weight), requires_grad=False)
-        conv.bias = nn.Parameter(bias.to(conv.weight), requires_grad=False)
-        node.replace_all_uses_with(source)
-        traced.graph.erase_node(node)
-        factors[str(source.target)] = factor.detach()
-    traced.recompile()
-    return factors

@@ -1,35 +1,49 @@
-"""Variants of one network: the kernels that take the place of one layer's own."""
+"""Variants of a network: the kernels that take the place of its own."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from compressibility.evaluation import responses
 from compressibility.evaluation.responses import Convolution, Response
 from compressibility.tensors.arrays import Floating
+from compressibility.tensors.chains import Chain
 from compressibility.tensors.schmidt import SchmidtDecomposition
+
+Replacement: TypeAlias = Chain | Floating
+"""A chain of small kernels, or a kernel (OUT, IN, KH, KW)."""
+
+Variant: TypeAlias = Mapping[str, Replacement]
+"""Layer to what takes the place of its kernel; other layers keep theirs."""
+
+Changes: TypeAlias = Mapping[str, bytes]
+"""Each layer that a variant changes, and the SHA-256 of its new kernel in float32."""
 
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, eq=False)
-class Kernels:
-    """Replacement kernels of one layer, each (OUT, IN, KH, KW)."""
+class Variants(Protocol):
+    """Kernels of one layer, of which the outputs can be computed together."""
 
-    kernels: Sequence[Floating]
+    def __len__(self) -> int:
+        """Number of kernels."""
 
+    @property
+    def kernels(self) -> Iterable[Floating]:
+        """Each kernel, (OUT, IN, KH, KW)."""
 
-@dataclass(frozen=True, eq=False)
-class Truncations:
-    """Truncations of one kernel across one cut to several ranks, in any order, repeated or not."""
+    def response(self, convolution: Convolution) -> Response:
+        """The layer's outputs for each kernel."""
 
-    decomposition: SchmidtDecomposition
-    ranks: Sequence[int]
+    def distinct(self, layer: str, own: Floating) -> "DistinctVariants":
+        """The distinct ones, of a layer whose kernel is ``own``.
 
-
-Variants: TypeAlias = Kernels | Truncations
+        Raises:
+            ValueError: A kernel or decomposition does not fit, or a rank is not one of 1, …, n.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,82 +59,115 @@ class DistinctVariants:
     variants: Variants
     places: Sequence[int | None]
 
-    @classmethod
-    def of(cls, layer: str, own: Floating, asked: Variants) -> "DistinctVariants":
-        """The distinct ones among those asked for, of a layer whose kernel is ``own``.
-
-        Raises:
-            ValueError: A kernel or decomposition does not fit, or a rank is not one of 1, …, n.
-        """
-        match asked:
-            case Kernels(kernels):
-                for kernel in kernels:
-                    _require_fit(layer, own, kernel)
-                kept = [kernel for kernel in kernels if not _same_in_float32(kernel, own)]
-                numbers = iter(range(len(kept)))
-                places = [None if _same_in_float32(k, own) else next(numbers) for k in kernels]
-                return cls(Kernels(kept), places)
-            case Truncations(decomposition, ranks):
-                _require_ranks(layer, own, asked)
-                distinct = sorted({int(rank) for rank in ranks})
-                if distinct and distinct[-1] == len(decomposition.schmidt_values):
-                    full = decomposition.truncated(distinct[-1])
-                    _require_fit(layer, own, full)
-                    if _same_in_float32(full, own):
-                        distinct.pop()
-                place = {rank: number for number, rank in enumerate(distinct)}
-                return cls(Truncations(decomposition, distinct), [place.get(int(r)) for r in ranks])
-
-    def __len__(self) -> int:
-        """Number of distinct variants."""
-        match self.variants:
-            case Kernels(kernels):
-                return len(kernels)
-            case Truncations(_, ranks):
-                return len(ranks)
-
-    @property
-    def kernels(self) -> Iterator[Floating]:
-        """Each distinct variant's kernel."""
-        match self.variants:
-            case Kernels(kernels):
-                yield from kernels
-            case Truncations(decomposition, ranks):
-                for rank in ranks:
-                    yield decomposition.truncated(rank)
-
-    def response(self, convolution: Convolution) -> Response:
-        """The layer's outputs for the distinct variants."""
-        match self.variants:
-            case Kernels(kernels):
-                return responses.of_kernels(convolution, kernels)
-            case Truncations(decomposition, ranks):
-                return responses.of_truncations(convolution, decomposition, ranks)
-
     def as_asked(self, distinct: Sequence[Answer], unchanged: Answer) -> list[Answer]:
         """What is known of the distinct variants, and of the layer's own, for all asked for."""
         return [unchanged if place is None else distinct[place] for place in self.places]
 
 
-def _require_ranks(layer: str, own: Floating, truncations: Truncations) -> None:
-    decomposition = truncations.decomposition
-    if decomposition.shape != own.shape:
-        raise ValueError(
-            f"the decomposition is of a {decomposition.shape} kernel, the kernel of {layer} is "
-            f"{own.shape}"
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """Replacement kernels of one layer, each (OUT, IN, KH, KW)."""
+
+    kernels: Sequence[Floating]
+
+    def __len__(self) -> int:
+        """Number of kernels."""
+        return len(self.kernels)
+
+    def response(self, convolution: Convolution) -> Response:
+        """One convolution for each kernel."""
+        return responses.of_kernels(convolution, self.kernels)
+
+    def distinct(self, layer: str, own: Floating) -> DistinctVariants:
+        """Those that are not the layer's own; repetitions are kept."""
+        for kernel in self.kernels:
+            require_fit(layer, own, kernel)
+        same = [same_in_float32(kernel, own) for kernel in self.kernels]
+        kept = [k for k, is_own in zip(self.kernels, same, strict=True) if not is_own]
+        numbers = iter(range(len(kept)))
+        return DistinctVariants(
+            Kernels(kept), [None if is_own else next(numbers) for is_own in same]
         )
-    n = len(decomposition.schmidt_values)
-    for rank in truncations.ranks:
-        if int(rank) != rank:
-            raise ValueError(f"rank {rank} is no whole number")
-        if not 1 <= rank <= n:
+
+
+@dataclass(frozen=True, eq=False)
+class Truncations:
+    """Truncations of one kernel across one cut to several ranks, in any order, repeated or not."""
+
+    decomposition: SchmidtDecomposition
+    ranks: Sequence[int]
+
+    def __len__(self) -> int:
+        """Number of ranks."""
+        return len(self.ranks)
+
+    @property
+    def kernels(self) -> Iterator[Floating]:
+        """Each truncated kernel."""
+        return (self.decomposition.truncated(rank) for rank in self.ranks)
+
+    def response(self, convolution: Convolution) -> Response:
+        """The layer's outputs for each rank; the ranks ascend strictly."""
+        return responses.of_truncations(convolution, self.decomposition, self.ranks)
+
+    def distinct(self, layer: str, own: Floating) -> DistinctVariants:
+        """Each rank once, ascending, without full rank where that is the layer's own."""
+        self._require_ranks(layer, own)
+        distinct = sorted({int(rank) for rank in self.ranks})
+        if distinct and distinct[-1] == len(self.decomposition.schmidt_values):
+            full = self.decomposition.truncated(distinct[-1])
+            require_fit(layer, own, full)
+            if same_in_float32(full, own):
+                distinct.pop()
+        place = {rank: number for number, rank in enumerate(distinct)}
+        return DistinctVariants(
+            Truncations(self.decomposition, distinct), [place.get(int(r)) for r in self.ranks]
+        )
+
+    def _require_ranks(self, layer: str, own: Floating) -> None:
+        decomposition = self.decomposition
+        if decomposition.shape != own.shape:
             raise ValueError(
-                f"rank {rank} is not one of the {n} Schmidt values of cut "
-                f"{decomposition.cut.label} of {layer}: choose 1 to {n}"
+                f"the decomposition is of a {decomposition.shape} kernel, the kernel of {layer} is "
+                f"{own.shape}"
             )
+        n = len(decomposition.schmidt_values)
+        for rank in self.ranks:
+            if int(rank) != rank:
+                raise ValueError(f"rank {rank} is no whole number")
+            if not 1 <= rank <= n:
+                raise ValueError(
+                    f"rank {rank} is not one of the {n} Schmidt values of cut "
+                    f"{decomposition.cut.label} of {layer}: choose 1 to {n}"
+                )
 
 
-def _require_fit(layer: str, own: Floating, kernel: Floating) -> None:
+def kernel_of(replacement: Replacement) -> Floating:
+    """The kernel that takes a layer's place, (OUT, IN, KH, KW)."""
+    return replacement.kernel() if isinstance(replacement, Chain) else replacement
+
+
+def changes_of(variant: Variant, own: Mapping[str, Floating]) -> Changes:
+    """What a variant changes, of a network whose kernels are ``own``.
+
+    Raises:
+        ValueError: A kernel does not fit.
+    """
+    changes = {}
+    for layer, replacement in variant.items():
+        kernel = kernel_of(replacement)
+        require_fit(layer, own[layer], kernel)
+        if not same_in_float32(kernel, own[layer]):
+            changes[layer] = hashlib.sha256(kernel.astype(np.float32).tobytes()).digest()
+    return changes
+
+
+def require_fit(layer: str, own: Floating, kernel: Floating) -> None:
+    """Refuse a kernel that cannot take a layer's place.
+
+    Raises:
+        ValueError: It has another shape, or holds NaN or infinity in float32.
+    """
     if kernel.shape != own.shape:
         raise ValueError(f"kernel for {layer} has shape {kernel.shape}: it must be {own.shape}")
     bad = ~np.isfinite(kernel.astype(np.float32))
@@ -131,5 +178,6 @@ def _require_fit(layer: str, own: Floating, kernel: Floating) -> None:
         )
 
 
-def _same_in_float32(kernel: Floating, own: Floating) -> bool:
+def same_in_float32(kernel: Floating, own: Floating) -> bool:
+    """Whether two kernels are the same, bit for bit in float32."""
     return kernel.astype(np.float32).tobytes() == own.astype(np.float32).tobytes()

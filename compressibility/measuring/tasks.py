@@ -11,8 +11,7 @@ import torch
 import xarray as xr
 from torch import Generator, nn
 
-from compressibility.evaluation.evaluator import Evaluation, Evaluator
-from compressibility.evaluation.variants import Truncations
+from compressibility.evaluation import Evaluation, Evaluator, Truncations
 from compressibility.experiments import Experiment, ExperimentError, HessianPlan
 from compressibility.networks import architectures, checkpoints, devices, images, training
 from compressibility.networks.curvature import (

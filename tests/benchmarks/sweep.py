@@ -42,10 +42,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
+from compressibility.evaluation import Evaluator, Precision, Truncations
 from compressibility.evaluation.arithmetic import ieee_float32
-from compressibility.evaluation.evaluator import Evaluator, Precision
 from compressibility.evaluation.resumption import ResumableNetwork
-from compressibility.evaluation.variants import Truncations
 from compressibility.experiments import Experiment, named
 from compressibility.networks import images as image_sets
 from compressibility.networks.architectures import ResNet50, initialised

@@ -1,0 +1,168 @@
+"""The plain way: replace the kernels, and run the whole network on all images."""
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compressibility.errors import UserError
+from compressibility.evaluation.arithmetic import ieee_float32
+from compressibility.evaluation.batches import batches, prepared
+from compressibility.evaluation.metrics import CLASSIFICATION, Baseline, Evaluation, Metric, Tally
+from compressibility.evaluation.variants import Variant, kernel_of
+from compressibility.networks.kernels import substituted
+
+
+def plain_evaluation(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    variant: Variant,
+    *,
+    metric: Metric = CLASSIFICATION,
+    baseline: Baseline | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 256,
+) -> Evaluation:
+    """Replace kernels and run the whole network on all images, in float32 without TF32.
+
+    Args:
+        model: The network; a copy in evaluation mode is run.
+        images: Normalised images, float32, shape (N, C, H, W).
+        targets: What they are to be; classes, int64, shape (N,).
+        variant: Layer to its new kernel, (OUT, IN, KH, KW), or to a chain.
+        metric: How answers are judged; default: :class:`Classification`.
+        baseline: The unchanged network's answers, if known; else it is run too.
+        device: Where to run.
+        batch_size: Images for one forward pass.
+
+    Raises:
+        ValueError: A layer is unknown, a kernel does not fit, or as for :class:`Evaluator`.
+    """
+    require_images(images, targets)
+    network = evaluated(model, torch.device(device))
+    if baseline is None:
+        baseline = baseline_of(network, images, targets, metric, batch_size)
+    return whole(
+        network,
+        images,
+        targets,
+        variant,
+        metric=metric,
+        baseline=baseline,
+        batch_size=batch_size,
+    )
+
+
+def require_images(images: object, targets: object) -> None:
+    """Refuse what are no images and targets.
+
+    Raises:
+        UserError: They are no tensors, images are no floats, not finite or none, or there are not
+            as many targets.
+    """
+    for name, given in (("images", images), ("labels", targets)):
+        if not isinstance(given, Tensor):
+            raise UserError(
+                f"the {name} are of type {type(given).__name__}: give a tensor, as "
+                "torch.as_tensor makes it"
+            )
+    assert isinstance(images, Tensor)
+    assert isinstance(targets, Tensor)
+    if min(images.ndim, targets.ndim) == 0 or len(images) != len(targets) or len(images) == 0:
+        count, labels = (len(each) if each.ndim else "no" for each in (images, targets))
+        raise UserError(
+            f"{count} images with {labels} labels: give one label for each image, and at least "
+            "one image"
+        )
+    if not images.is_floating_point():
+        raise UserError(
+            f"the images are {images.dtype}: give them as floats, normalised as in training"
+        )
+    if not torch.isfinite(images).all():
+        raise UserError("the images hold NaN or infinity: normalise them without")
+
+
+def require_outputs(outputs: object, n_images: int) -> Tensor:
+    """The outputs, if they are a tensor with one part for each image.
+
+    Raises:
+        UserError: They are not.
+    """
+    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != n_images:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise UserError(
+            f"the network answers {n_images} images with {shape}: it must return logits of shape "
+            f"({n_images}, classes), or another tensor of {n_images} parts that the metric judges"
+        )
+    return outputs
+
+
+def evaluated(model: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a network in evaluation mode, without gradients, float32, channels last."""
+    network = copy.deepcopy(model).eval().requires_grad_(False).to(device, torch.float32)
+    return network.to(memory_format=torch.channels_last)
+
+
+def baseline_of(
+    network: nn.Module, images: Tensor, targets: Tensor, metric: Metric, batch_size: int
+) -> Baseline:
+    """What the unchanged network answers, by whole forward passes."""
+    device = _device(network)
+    outputs: list[Tensor] = []
+    counted: dict[str, list[Tensor]] = {}
+    tally = Tally()
+    with torch.inference_mode(), ieee_float32():
+        for chosen in batches(len(images), batch_size):
+            some = targets[chosen].to(device)
+            answers = require_outputs(
+                network(prepared(images[chosen], device)), chosen.stop - chosen.start
+            )
+            if not outputs:
+                metric.check(answers, targets)
+            outputs.append(answers)
+            now = metric.counted(answers, some)
+            for name, values in now.items():
+                counted.setdefault(name, []).append(values)
+            tally.count(now, now)
+            tally.average(metric.averaged(answers, some))
+    return Baseline(
+        outputs=np.concatenate([each.float().cpu().numpy() for each in outputs]),
+        evaluation=tally.evaluation(len(images)),
+        counted={name: torch.cat(parts).cpu().numpy() for name, parts in counted.items()},
+    )
+
+
+def whole(
+    network: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    variant: Variant,
+    *,
+    metric: Metric,
+    baseline: Baseline,
+    batch_size: int,
+) -> Evaluation:
+    """What the network answers with kernels replaced, by whole forward passes."""
+    device = _device(network)
+    before = baseline.counted_on(device)
+    kernels = {layer: kernel_of(replacement) for layer, replacement in variant.items()}
+    tally = Tally()
+    with substituted(network, kernels), torch.inference_mode(), ieee_float32():
+        for chosen in batches(len(images), batch_size):
+            outputs = network(prepared(images[chosen], device))
+            some = targets[chosen].to(device)
+            tally.count(metric.counted(outputs, some), parts_of(before, chosen))
+            tally.average(metric.averaged(outputs, some))
+    return tally.evaluation(len(images))
+
+
+def parts_of(counted: Mapping[str, Tensor], chosen: slice) -> dict[str, Tensor]:
+    """What is counted, of some images."""
+    return {name: values[chosen] for name, values in counted.items()}
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(iter(network.parameters())).device
