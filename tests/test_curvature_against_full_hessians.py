@@ -287,12 +287,15 @@ def test_a_flat_loss_has_no_curvature():
     ("change", "message"),
     [
         ({"layer": "sten"}, "unknown layer 'sten': did you mean stem"),
-        ({"batches": []}, "1 layers and 0 batches given: at least 1 each"),
+        ({"batches": []}, "0 batches without an image: give at least one"),
         (
             {"directions": np.ones((2, 35))},
-            r"shape \(2, 35\) have 35 entries each: .*'stem' has 36",
+            r"shape \(2, 35\) have 35 entries each: the Hessian over stem .* takes 36",
         ),
-        ({"directions": np.full((2, 36), np.nan)}, "direction 0 of layer 'stem' has NaN"),
+        (
+            {"directions": np.full((2, 36), np.nan)},
+            "direction 0 has NaN or infinite entries: the Hessian over stem",
+        ),
         ({"n_random": 0}, "0 random directions asked for: at least 1"),
     ],
 )

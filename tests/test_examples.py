@@ -6,12 +6,15 @@ import pkgutil
 
 import pytest
 
-from compressibility import tensors
+from compressibility import networks, tensors
 
-MODULES = [module.name for module in pkgutil.iter_modules(tensors.__path__)]
+MODULES = [
+    module.name
+    for package in (tensors, networks)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_example_gives_what_it_says(name: str) -> None:
-    module = importlib.import_module(f"{tensors.__name__}.{name}")
-    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
