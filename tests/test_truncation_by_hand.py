@@ -62,6 +62,29 @@ def test_integer_kernels_are_truncated_in_float64() -> None:
     assert decompose(kernel, CUTS[0]).truncated(2) == pytest.approx(kernel, abs=1e-12)
 
 
+@pytest.mark.parametrize("label", ["OUT,KW", "KW,OUT", "KH,IN"])
+def test_a_cut_goes_by_its_name(label: str) -> None:
+    kernel = np.random.default_rng(0).standard_normal((4, 3, 2, 3)).astype(np.float32)
+    assert decompose(kernel, label).cut == CUTS[6]
+    assert np.array_equal(truncate(kernel, label, 2), truncate(kernel, CUTS[6], 2))
+    assert stored_parameters(kernel.shape, label, 2) == 2 * (4 * 3 + 3 * 2)
+
+
+def test_a_linear_layers_matrix_is_truncated_as_the_kernel_that_it_is() -> None:
+    matrix = np.diag([4.0, 3.0, 1.0]).astype(np.float32)
+    truncated = truncate(matrix, "OUT", 2)
+    assert truncated.dtype == np.float32
+    assert np.allclose(truncated, np.diag([4, 3, 0]))
+    assert decompose(matrix, "IN").shape == (3, 3, 1, 1)
+    assert compression_ratio(matrix.shape, "OUT", 1) == 9 / 6
+
+
+def test_what_is_no_array_is_refused_with_what_to_pass() -> None:
+    for attempt in (lambda: decompose([[1.0]], "OUT"), lambda: truncate([[1.0]], "OUT", 1)):
+        with pytest.raises(TypeError, match="kernel is a list: pass a NumPy array"):
+            attempt()
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_no_scale_over_or_underflows(scale: float) -> None:
     kernel = np.random.default_rng(0).standard_normal((4, 3, 3, 3))

@@ -8,9 +8,7 @@ the ranks of a cut share one convolution, and only what lies behind the layer ru
 
 import copy
 import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
@@ -21,25 +19,23 @@ from compressibility.errors import UserError, nearest
 from compressibility.evaluation import batches, tracing
 from compressibility.evaluation.arithmetic import agree, ieee_float32
 from compressibility.evaluation.joint import portions
-from compressibility.evaluation.lower_precision import checked_outputs, sampled_errors
+from compressibility.evaluation.judging import Judge
 from compressibility.evaluation.metrics import (
     CLASSIFICATION,
     Baseline,
     DecisiveMetric,
     Evaluation,
     Metric,
-    Tally,
 )
-from compressibility.evaluation.passes import OneLayer, Passes, Values
+from compressibility.evaluation.passes import OneLayer, Passes
 from compressibility.evaluation.plain import (
     baseline_of,
     evaluated,
-    parts_of,
     require_images,
     require_outputs,
     whole,
 )
-from compressibility.evaluation.resumption import Entry, ResumableNetwork, ValuesInFront
+from compressibility.evaluation.resumption import ResumableNetwork
 from compressibility.evaluation.variants import (
     Changes,
     Kernels,
@@ -77,14 +73,6 @@ class Evaluator:
     A layer at which the forward pass cannot be resumed (:attr:`notes` says why) is measured by
     whole forward passes.
 
-    >>> import numpy as np
-    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
-    >>> images, labels = torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 0, 1, 1])
-    >>> evaluator = Evaluator(network, images, labels)
-    >>> kernel = np.array([[1.0, 1, 0, 0], [0, 0, 1, 0]])[:, :, None, None]
-    >>> evaluator.joint([{"1": kernel}])[0].n_correct
-    3
-
     Args:
         model: The network; it is copied and left as it is.
         images: Normalised images, floating, shape (N, C, H, W).
@@ -102,6 +90,15 @@ class Evaluator:
             them; as many labels as images are not given, or labels beyond the classes; an unknown
             precision; or an image's answer depends on the other images of its batch (tried on
             three), so that none of this is defined.
+
+    Examples:
+        >>> import numpy as np
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+        >>> images, labels = torch.eye(4).reshape(4, 1, 2, 2), torch.tensor([0, 0, 1, 1])
+        >>> evaluator = Evaluator(network, images, labels)
+        >>> kernel = np.array([[1.0, 1, 0, 0], [0, 0, 1, -1]])[:, :, None, None]
+        >>> evaluator.joint([{"1": kernel}])[0].n_correct
+        3
     """
 
     def __init__(
@@ -136,7 +133,14 @@ class Evaluator:
             self.batch_size = batch_size or batches.batch_size(
                 self._resumable.bytes_per_image, self._memory, self.device
             )
-            self._in_front = ValuesInFront(self._resumable, self._memory // 2)
+            self._judge = Judge(
+                self._resumable,
+                self._images,
+                self._labels,
+                metric=metric,
+                batch_size=self.batch_size,
+                memory=self._memory // 2,
+            )
 
     @cached_property
     def baseline(self) -> Baseline:
@@ -154,15 +158,10 @@ class Evaluator:
             self._resumable is None
             or self._resumable.reason_against(layer) is not None
             or self._resumable.entry(layer).lower is None
-            or self._n_sampled >= len(self._images)
+            or not self._judge.can_check
         ):
             return "float32"
         return self.precision
-
-    @property
-    def _n_sampled(self) -> int:
-        """Images on which the error of lower precision is measured."""
-        return max(64, min(len(self._images) // 32, 256))
 
     def kernels(self, layer: str, kernels: Sequence[Floating]) -> list[Evaluation]:
         """The answers with each of the kernels (OUT, IN, KH, KW) in the place of the layer's own.
@@ -198,7 +197,7 @@ class Evaluator:
         measured = iter(self._of_one_layer(layer, distinct))
         unchanged = self.baseline.evaluation
         if self.precision_behind(layer) != "float32":
-            unchanged = self._without_means(unchanged)
+            unchanged = unchanged.without_means()
         return [
             group.as_asked(list(itertools.islice(measured, len(group.variants))), unchanged)
             for group in groups
@@ -229,7 +228,7 @@ class Evaluator:
         for lower, some in resumed.items():
             if some and self._resumable is not None:
                 for numbers, passes in portions(self._resumable, variants, some, self._memory // 4):
-                    found |= zip(numbers, self._evaluations(passes, lower=lower), strict=True)
+                    found |= zip(numbers, self._judged(passes, lower=lower), strict=True)
         return [found[number] for number in range(len(variants))]
 
     def _of_one_layer(self, layer: str, groups: Sequence[Variants]) -> list[Evaluation]:
@@ -239,17 +238,20 @@ class Evaluator:
             return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
         entry = self._resumable.entry(layer)
         stack = max(1, self.batch_size // len(self._images)) if entry.independent else 1
-        return self._evaluations(OneLayer(entry, groups, stack), lower=self._lowers(layer))
+        return self._judged(OneLayer(entry, groups, stack), lower=self._lowers(layer))
+
+    def _judged(self, passes: Passes, *, lower: bool) -> list[Evaluation]:
+        judge = self._judge.checked if lower else self._judge.exact
+        return judge(passes, self.baseline)
 
     def _whole(self, variant: Variant) -> Evaluation:
-        baseline = self.baseline
         return whole(
             self._network,
             self._images,
             self._labels,
             variant,
             metric=self.metric,
-            baseline=baseline,
+            baseline=self.baseline,
             batch_size=self.batch_size,
         )
 
@@ -270,58 +272,6 @@ class Evaluator:
                 reason = f"{type(self.metric).__name__} does not tell which answers are in doubt"
             self.notes[layer] = f"{layer} is measured in float32: {reason}"
         return self.precision_behind(layer) != "float32"
-
-    def _evaluations(self, passes: Passes, *, lower: bool) -> list[Evaluation]:
-        """What the variants answer; without means in lower precision."""
-        if not lower:
-            tallies = self._tallies(passes, passes.exact, averaged=True)
-            return [tally.evaluation(len(self._images)) for tally in tallies]
-        assert isinstance(self.metric, DecisiveMetric)
-        with torch.inference_mode(), ieee_float32():
-            errors = sampled_errors(passes, self._samples(passes.entry), self.metric)
-
-        def checked(values: Values) -> Iterator[tuple[int, Tensor]]:
-            return checked_outputs(passes, values, errors, self.batch_size)
-
-        tallies = self._tallies(passes, checked, averaged=False)
-        found = [tally.evaluation(len(self._images)) for tally in tallies]
-        if wrong := [number for number, error in enumerate(errors) if error.exceeded]:
-            repeated = self._evaluations(passes.only(wrong), lower=False)
-            for number, evaluation in zip(wrong, repeated, strict=True):
-                found[number] = evaluation
-        return [self._without_means(evaluation) for evaluation in found]
-
-    def _tallies(
-        self,
-        passes: Passes,
-        answers: Callable[[Values], Iterator[tuple[int, Tensor]]],
-        *,
-        averaged: bool,
-    ) -> list[Tally]:
-        tallies = [Tally() for _ in range(len(passes))]
-        before = self.baseline.counted_on(self.device)
-        with torch.inference_mode(), ieee_float32():
-            for number, chosen in enumerate(batches.batches(len(self._images), self.batch_size)):
-                images = batches.prepared(self._images[chosen], self.device)
-                values = self._in_front.of(passes.entry, number, images)
-                targets, was = self._labels[chosen], parts_of(before, chosen)
-                for variant, outputs in answers(values):
-                    tallies[variant].count(self.metric.counted(outputs, targets), was)
-                    if averaged:
-                        tallies[variant].average(self.metric.averaged(outputs, targets))
-        return tallies
-
-    def _samples(self, entry: Entry) -> Iterator[Values]:
-        """What lies in front of an entry, for images spread over the set."""
-        assert self._resumable is not None
-        start = self._resumable.start
-        sampled = torch.linspace(0, len(self._images) - 1, self._n_sampled).round().long()
-        for chosen in batches.batches(self._n_sampled, self.batch_size):
-            images = batches.prepared(self._images[sampled[chosen]], self.device)
-            yield self._resumable.float32.values(entry, (start,), {start: images})
-
-    def _without_means(self, evaluation: Evaluation) -> Evaluation:
-        return replace(evaluation, means=dict.fromkeys(self.baseline.evaluation.means, math.nan))
 
     def _trace(self, lower: torch.dtype | None) -> ResumableNetwork | None:
         example = batches.prepared(self._images[[0, len(self._images) // 2, -1]], self.device)

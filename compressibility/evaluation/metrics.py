@@ -1,5 +1,6 @@
 """What is counted and averaged over the images that a network answers."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
@@ -161,6 +162,10 @@ class Evaluation:
             )
         return self.counts[name]
 
+    def without_means(self) -> "Evaluation":
+        """The counts alone: every mean is NaN."""
+        return Evaluation(self.counts, dict.fromkeys(self.means, math.nan))
+
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
@@ -228,6 +233,11 @@ class Tally:
             name: float(torch.stack(parts).sum()) / n_images for name, parts in self._sums.items()
         }
         return Evaluation(counts, means)
+
+
+def parts_of(counted: Mapping[str, Tensor], chosen: slice) -> dict[str, Tensor]:
+    """What is counted, of some images."""
+    return {name: values[chosen] for name, values in counted.items()}
 
 
 def _names(known: Iterable[str]) -> str:

@@ -1,7 +1,6 @@
 """The plain way: replace the kernels, and run the whole network on all images."""
 
 import copy
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,7 +9,14 @@ from torch import Tensor, nn
 from compressibility.errors import UserError
 from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.evaluation.batches import batches, prepared
-from compressibility.evaluation.metrics import CLASSIFICATION, Baseline, Evaluation, Metric, Tally
+from compressibility.evaluation.metrics import (
+    CLASSIFICATION,
+    Baseline,
+    Evaluation,
+    Metric,
+    Tally,
+    parts_of,
+)
 from compressibility.evaluation.variants import Variant, kernel_of
 from compressibility.networks.kernels import substituted
 
@@ -157,11 +163,6 @@ def whole(
             tally.count(metric.counted(outputs, some), parts_of(before, chosen))
             tally.average(metric.averaged(outputs, some))
     return tally.evaluation(len(images))
-
-
-def parts_of(counted: Mapping[str, Tensor], chosen: slice) -> dict[str, Tensor]:
-    """What is counted, of some images."""
-    return {name: values[chosen] for name, values in counted.items()}
 
 
 def _device(network: nn.Module) -> torch.device:

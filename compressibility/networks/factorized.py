@@ -46,17 +46,6 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
     Stride, padding (also "same" and the padding modes), dilation, groups and bias are those of
     ``layer``: those of each image axis go to the link that moves along it, the bias to the last.
 
-    >>> import torch
-    >>> from compressibility.tensors.modes import Cut
-    >>> from compressibility.tensors.schmidt import decompose
-    >>> layer = torch.nn.Conv2d(64, 128, 3, padding=1)
-    >>> decomposition = decompose(layer.weight.detach().numpy(), Cut.parse("OUT"))
-    >>> small = factorize(layer, decomposition.chain(8))
-    >>> [tuple(each.weight.shape) for each in small]
-    [(8, 64, 3, 3), (128, 8, 1, 1)]
-    >>> small(torch.zeros(1, 64, 32, 32)).shape
-    torch.Size([1, 128, 32, 32])
-
     Args:
         layer: A Conv2d or Linear; it is not changed.
         chain: Stands for a kernel of the layer's shape, (OUT, IN / groups, KH, KW).
@@ -68,6 +57,15 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
     Raises:
         ValueError: The layer or the chain cannot be realised (the message says why), or the chain
             is of another shape.
+
+    Examples:
+        >>> from compressibility.tensors.schmidt import decompose
+        >>> layer = nn.Conv2d(64, 128, 3, padding=1)
+        >>> small = factorize(layer, decompose(layer.weight.detach().numpy(), "OUT").chain(8))
+        >>> [tuple(each.weight.shape) for each in small]
+        [(8, 64, 3, 3), (128, 8, 1, 1)]
+        >>> small(torch.zeros(1, 64, 32, 32)).shape
+        torch.Size([1, 128, 32, 32])
     """
     if not isinstance(layer, nn.Conv2d | nn.Linear) or refusal(layer):
         reason = refusal(layer) or f"{type(layer).__name__} is no Conv2d or Linear"

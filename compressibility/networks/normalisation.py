@@ -37,10 +37,11 @@ class AffineMap:
 def affine_map(norm: nn.modules.batchnorm._BatchNorm) -> AffineMap | None:
     """What a batch norm computes in evaluation mode; None if it keeps no running statistics.
 
-    >>> norm = nn.BatchNorm2d(2, eps=0.0)
-    >>> _ = norm.running_var.copy_(norm.running_var.new_tensor([4.0, 0.25]))
-    >>> affine_map(norm).scale.tolist()
-    [0.5, 2.0]
+    Examples:
+        >>> norm = nn.BatchNorm2d(2, eps=0.0)
+        >>> _ = norm.running_var.copy_(norm.running_var.new_tensor([4.0, 0.25]))
+        >>> affine_map(norm).scale.tolist()
+        [0.5, 2.0]
     """
     if norm.running_mean is None or norm.running_var is None:
         return None

@@ -89,13 +89,6 @@ class Chain:
     In a layer with groups the kernel is the stored one, (OUT, IN / groups, KH, KW): every link but
     the last is applied to the channels of each group in turn, and the last keeps the groups apart.
 
-    >>> import numpy as np
-    >>> from compressibility.tensors.modes import Mode
-    >>> inwards = Link(np.ones((2, 64, 3, 3)), (Mode.KH, Mode.KW))
-    >>> chain = Chain((inwards, Link(np.ones((128, 2, 1, 1)))), (128, 64, 3, 3))
-    >>> chain.parameters, chain.macs((32, 32)), chain.kernel().shape
-    (1408, 1441792, (128, 64, 3, 3))
-
     Attributes:
         links: At least one.
         shape: Shape (OUT, IN, KH, KW) of the kernel that the chain stands for.
@@ -103,6 +96,12 @@ class Chain:
     Raises:
         ValueError: There is no link, the links do not fit to each other or to the shape, or not
             exactly one link moves along an image axis.
+
+    Examples:
+        >>> inwards = Link(np.ones((2, 64, 3, 3)), IMAGE_MODES)
+        >>> chain = Chain((inwards, Link(np.ones((128, 2, 1, 1)))), (128, 64, 3, 3))
+        >>> chain.parameters, chain.macs((32, 32)), chain.kernel().shape
+        (1408, 1441792, (128, 64, 3, 3))
     """
 
     links: tuple[Link, ...]

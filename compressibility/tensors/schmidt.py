@@ -9,7 +9,14 @@ import numpy as np
 
 from compressibility.tensors.arrays import Array, Floats, Shape
 from compressibility.tensors.chains import IMAGE_MODES, Chain, Link
-from compressibility.tensors.modes import Cut, Mode, matricize, matrix_shape, tensorize
+from compressibility.tensors.modes import (
+    Cut,
+    Mode,
+    as_kernel,
+    matricize,
+    matrix_shape,
+    tensorize,
+)
 from compressibility.tensors.spectra import Spectrum, out_of_range, scaled
 
 
@@ -103,30 +110,41 @@ class SchmidtDecomposition:
         _check_rank(rank, self.schmidt_values.size, self.cut, self.shape)
 
 
-def decompose(kernel: Array, cut: Cut) -> SchmidtDecomposition:
+def decompose(kernel: Array, cut: Cut | str) -> SchmidtDecomposition:
     """Return the Schmidt decomposition of a kernel across a cut.
 
     The singular value decomposition is taken in float64 of the kernel scaled by a power of two.
 
     Args:
-        kernel: Kernel of shape (out, in, kh, kw), of any real dtype.
-        cut: The cut.
+        kernel: Kernel of shape (out, in, kh, kw), or (out, in), of any real dtype.
+        cut: The cut, or its label.
 
     Raises:
-        ValueError: The array does not have four modes, or holds NaN or infinity.
+        ValueError: The array is no kernel, or holds NaN or infinity.
+        TypeError: It is no NumPy array.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> kernel = np.diag([4.0, 3.0])[:, :, None, None]
+        >>> decomposition = decompose(kernel, "OUT")
+        >>> decomposition.schmidt_values
+        array([4., 3.])
+        >>> [link.kernel.shape for link in decomposition.chain(1).links]
+        [(1, 2, 1, 1), (2, 1, 1, 1)]
     """
-    scaled_kernel, exponent = scaled(kernel)
+    cut, four_way = Cut.of(cut), as_kernel(kernel)
+    scaled_kernel, exponent = scaled(four_way)
     U, s, Vh = np.linalg.svd(matricize(scaled_kernel, cut), full_matrices=False)
-    out, in_, height, width = kernel.shape
+    out, in_, height, width = four_way.shape
     return SchmidtDecomposition(U, np.ldexp(s, exponent), Vh, cut, (out, in_, height, width))
 
 
-def truncate(kernel: Array, cut: Cut, rank: int) -> Array:
+def truncate(kernel: Array, cut: Cut | str, rank: int) -> Array:
     """Return the nearest kernel with this many Schmidt values across a cut.
 
     Args:
-        kernel: Kernel of shape (out, in, kh, kw).
-        cut: The cut.
+        kernel: Kernel of shape (out, in, kh, kw), or (out, in).
+        cut: The cut, or its label.
         rank: Schmidt values to keep.
 
     Returns:
@@ -134,36 +152,56 @@ def truncate(kernel: Array, cut: Cut, rank: int) -> Array:
 
     Raises:
         ValueError: The array is no kernel, holds NaN or infinity, or has fewer Schmidt values.
+        TypeError: It is no NumPy array.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> truncate(np.diag([4.0, 3.0, 1.0]), "OUT", 2).round(12)
+        array([[4., 0., 0.],
+               [0., 3., 0.],
+               [0., 0., 0.]])
     """
-    return decompose(kernel, cut).truncated(rank).astype(kernel.dtype)
+    truncated = decompose(kernel, cut).truncated(rank)
+    return truncated.astype(kernel.dtype).reshape(kernel.shape)
 
 
-def stored_parameters(shape: Sequence[int], cut: Cut, rank: int) -> int:
+def stored_parameters(shape: Sequence[int], cut: Cut | str, rank: int) -> int:
     """Return the parameters of the two layers that realise a truncation: rank · (rows + columns).
 
     Args:
-        shape: Shape (out, in, kh, kw) of the kernel.
-        cut: The cut, of (rows, columns) = `matrix_shape`.
+        shape: Shape (out, in, kh, kw) of the kernel, or (out, in).
+        cut: The cut, or its label, of (rows, columns) = `matrix_shape`.
         rank: Schmidt values kept, 1 to min(rows, columns).
 
     Raises:
-        ValueError: The rank is out of range, or the shape does not have four modes.
+        ValueError: The rank is out of range, or the shape is no kernel's.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> stored_parameters((128, 64, 3, 3), "OUT", 8)
+        5632
     """
+    cut = Cut.of(cut)
     rows, columns = matrix_shape(shape, cut)
     _check_rank(rank, min(rows, columns), cut, tuple(shape))
     return rank * (rows + columns)
 
 
-def compression_ratio(shape: Sequence[int], cut: Cut, rank: int) -> float:
+def compression_ratio(shape: Sequence[int], cut: Cut | str, rank: int) -> float:
     """Return parameters of the kernel / stored parameters; below 1 it is an expansion.
 
     Args:
-        shape: Shape (out, in, kh, kw) of the kernel.
-        cut: The cut.
+        shape: Shape (out, in, kh, kw) of the kernel, or (out, in).
+        cut: The cut, or its label.
         rank: Schmidt values kept.
 
     Raises:
-        ValueError: The rank is out of range, or the shape does not have four modes.
+        ValueError: The rank is out of range, or the shape is no kernel's.
+        UserError: The label names no cut.
+
+    Examples:
+        >>> round(compression_ratio((128, 64, 3, 3), "OUT", 8), 2)
+        13.09
     """
     return prod(shape) / stored_parameters(shape, cut, rank)
 
