@@ -1,9 +1,12 @@
+import errno
 import json
+import os
 
 import pytest
 import torch
 import xarray as xr
 from safetensors import safe_open
+from safetensors.torch import save as serialize
 from torch import Generator
 
 from compressibility.experiments import named
@@ -72,5 +75,45 @@ def test_another_architectures_checkpoint_is_refused_in_one_line(checkpoint) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_half_written_is_left_beside_a_checkpoint(checkpoint) -> None:
-    assert [path.name for path in checkpoint.parent.iterdir()] == ["seed-1.safetensors"]
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda n: setattr(n, "head", torch.nn.Identity()),
+            "holds head.bias and 1 more, wh",
+        ),
+        (lambda n: n.add_module("tail", torch.nn.Linear(10, 2)), "it lacks tail.bias and 1 more;"),
+        (
+            lambda n: setattr(n, "head", torch.nn.Linear(24, 9)),
+            r"head.weight has shape \(10, 24\), not \(9, 24\) and 1 more;",
+        ),
+    ],
+    ids=["foreign", "absent", "another shape"],
+)
+def test_a_checkpoint_that_does_not_fit_says_where(checkpoint, change, message: str) -> None:
+    network = _network(2)
+    change(network)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.load(network, checkpoint, TRAINING)
+
+
+def test_a_file_whose_training_is_no_json_is_refused(tmp_path) -> None:
+    path = tmp_path / "seed-1.safetensors"
+    path.write_bytes(serialize(_network(1).state_dict(), metadata={"training": "by hand"}))
+    with pytest.raises(CheckpointError, match="other settings"):
+        checkpoints.load(_network(2), path, TRAINING)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
+    checkpoint, monkeypatch
+) -> None:
+    before = checkpoint.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"cannot write .*: No space left on device; free"):
+        checkpoints.save(_network(2), checkpoint, TRAINING)
+    assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
+    assert checkpoint.read_bytes() == before

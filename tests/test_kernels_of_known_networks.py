@@ -1,15 +1,20 @@
 """Kernels found in networks whose layers, order and cost are known by construction."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torchvision.models import resnet50
 from torchvision.ops.misc import Conv2dNormActivation
 
+from compressibility.networks import checkpoints
+from compressibility.networks.architectures import VanillaCNN
 from compressibility.networks.kernels import (
     Kernel,
     find_kernels,
@@ -18,6 +23,7 @@ from compressibility.networks.kernels import (
     unsupported,
     weights_hash,
 )
+from compressibility.store import cache
 
 
 class Crooked(nn.Module):
@@ -271,3 +277,22 @@ def test_the_hash_sees_every_bit_name_and_dtype_but_not_the_layout():
     del renamed.unused
     assert weights_hash(renamed) != reference
     assert len(reference) == 64
+
+
+def test_the_shipped_networks_have_the_hashes_that_their_datasets_hold():
+    """The hash names a network for ever: it may not change with the code."""
+    for name in ("cifar10-vanilla", "cifar100-vanilla"):
+        with xr.open_dataset(cache.default().dataset(name)) as dataset:
+            held = {
+                int(seed): str(dataset["weights_hash"].sel(seed=seed).item())
+                for seed in dataset["seed"].values
+            }
+        for seed, expected in held.items():
+            path = cache.default().checkpoint(name, seed)
+            with safe_open(path, framework="pt") as file:
+                training = file.metadata()["training"]
+            architecture = json.loads(training)["architecture"]
+            network = VanillaCNN(
+                tuple(architecture["channels"]), tuple(architecture["pooled"])
+            ).build(3, 10 if name.startswith("cifar10-") else 100)
+            assert weights_hash(checkpoints.load(network, path, training)) == expected, path

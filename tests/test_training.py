@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Generator
 
+from compressibility.errors import NumericalError, UserError
 from compressibility.networks.architectures import ResNet50, VanillaCNN, initialised
 from compressibility.networks.images import digits
 from compressibility.networks.training import (
@@ -85,7 +86,7 @@ def test_rounding_keeps_what_float16_holds_and_nothing_else() -> None:
 def test_rounding_refuses_what_float16_cannot_hold() -> None:
     network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
     network.state_dict()["head.bias"].fill_(1e5)
-    with pytest.raises(OverflowError, match=r"head\.bias"):
+    with pytest.raises(NumericalError, match=r"head\.bias"):
         rounded_to_float16(network)
 
 
@@ -118,8 +119,30 @@ def test_one_seed_gives_one_network_and_another_seed_another() -> None:
 def test_a_diverging_training_says_so() -> None:
     recipe = Recipe(epochs=1, batch_size=128, peak_learning_rate=1e30)
     network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
-    with pytest.raises(FloatingPointError, match="lower the peak learning rate"):
+    with pytest.raises(NumericalError, match="lower the peak learning rate"):
         train(network, digits(), recipe, Generator().manual_seed(0), device=CPU)
+
+
+def test_too_few_images_for_a_batch_are_counted() -> None:
+    recipe = Recipe(epochs=1, batch_size=999, peak_learning_rate=0.1)
+    network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
+    with pytest.raises(UserError, match="998 training images do not fill one batch of 999"):
+        train(network, digits(), recipe, Generator().manual_seed(0), device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: VanillaCNN((4, 6), (0, 2)), "pool after convolution 2: they are numbered 0 to 1"),
+        (lambda: VanillaCNN((), ()), r"channels \(\) build no network"),
+        (lambda: VanillaCNN((4, 0), ()), r"channels \(4, 0\) build no network"),
+        (lambda: ResNet50(stem_stride=0), "stem stride 0 is below 1"),
+    ],
+    ids=["pool", "none", "empty layer", "stride"],
+)
+def test_an_architecture_that_cannot_be_built_is_refused(build, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build()
 
 
 def test_resnet_50_has_53_convolutions_and_torchvisions_parameters() -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, nn
 
+from compressibility.errors import UserError
+
 
 @dataclass(frozen=True)
 class VanillaCNN:
@@ -17,6 +19,20 @@ class VanillaCNN:
 
     channels: tuple[int, ...]
     pooled: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a network without a convolution, and pools after convolutions that are not there.
+
+        Raises:
+            UserError: With what is wrong.
+        """
+        if not self.channels or min(self.channels) < 1:
+            raise UserError(f"channels {self.channels} build no network: give one to each layer")
+        if absent := sorted(set(self.pooled) - set(range(len(self.channels)))):
+            raise UserError(
+                f"a pool after convolution {absent[0]}: they are numbered 0 to "
+                f"{len(self.channels) - 1}"
+            )
 
     def build(self, in_channels: int, n_classes: int) -> nn.Module:
         """The network on images of ``in_channels`` channels, with PyTorch's default weights."""
@@ -47,6 +63,15 @@ class ResNet50:
     """
 
     stem_stride: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a stem that stands still.
+
+        Raises:
+            UserError: The stride is below 1.
+        """
+        if self.stem_stride < 1:
+            raise UserError(f"stem stride {self.stem_stride} is below 1")
 
     def build(self, in_channels: int, n_classes: int) -> nn.Module:
         """The network on images of ``in_channels`` channels, with torchvision's weights."""

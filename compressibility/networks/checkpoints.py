@@ -1,17 +1,19 @@
 """Trained networks kept as float16 safetensors."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
-from torch import nn
+from torch import Tensor, nn
 
+from compressibility.errors import UserError
 from compressibility.files import write_whole
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be used; the message says what to do."""
 
 
@@ -46,26 +48,54 @@ def load(network: nn.Module, path: Path, training: str) -> nn.Module:
     try:
         with safe_open(path, framework="pt") as file:
             kept = (file.metadata() or {}).get("training", "null")
-            if json.loads(kept) != json.loads(training):
-                raise CheckpointError(
-                    f"{path} holds a network trained on other images or with other settings; "
-                    f"move {path.parent} away to train anew"
-                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        for name, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
-                raise CheckpointError(
-                    f"{path}: {name} holds NaN or infinity; move it away to train anew"
-                )
-        network.load_state_dict(
-            {
-                name: tensor.float() if tensor.is_floating_point() else tensor
-                for name, tensor in tensors.items()
-            }
-        )
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path} is not a checkpoint of this network ({reason}); move it away to train anew"
+            f"{path} is not a checkpoint ({reason}); move it away to train anew"
         ) from error
+    if not _same_json(kept, training):
+        raise CheckpointError(
+            f"{path} holds a network trained on other images or with other settings; "
+            f"move {path.parent} away to train anew"
+        )
+    if misfit := _misfit(tensors, network.state_dict()):
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this network: {misfit}; move it away to train anew"
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{path}: {name} holds NaN or infinity; move it away to train anew"
+            )
+    network.load_state_dict(
+        {
+            name: tensor.float() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    )
     return network.eval()
+
+
+def _same_json(kept: str, asked: str) -> bool:
+    try:
+        return bool(json.loads(kept) == json.loads(asked))
+    except json.JSONDecodeError:
+        return False
+
+
+def _misfit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that keeps a checkpoint from being a network's; None if all fit."""
+    if absent := sorted(own.keys() - tensors.keys()):
+        return f"it lacks {absent[0]}{_more(absent)}"
+    if foreign := sorted(tensors.keys() - own.keys()):
+        return f"it holds {foreign[0]}{_more(foreign)}, which the network has not"
+    if unlike := [name for name in own if tensors[name].shape != own[name].shape]:
+        name = unlike[0]
+        held, needed = tuple(tensors[name].shape), tuple(own[name].shape)
+        return f"{name} has shape {held}, not {needed}{_more(unlike)}"
+    return None
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""

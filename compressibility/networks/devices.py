@@ -2,8 +2,10 @@
 
 import torch
 
+from compressibility.errors import UserError
 
-class DeviceError(ValueError):
+
+class DeviceError(UserError):
     """A device that is not there; the message says which are."""
 
 

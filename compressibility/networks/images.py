@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compressibility.errors import UserError
+
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 CIFAR_HELD_OUT: Final = 5_000
 
 
-class ImagesError(ValueError):
+class ImagesError(UserError):
     """An image set that cannot be had; the message says what to do."""
 
 
@@ -66,7 +68,12 @@ class ImageSet:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 over all images and labels, in order."""
+        """SHA-256 over all images and labels, in order.
+
+        Of shape, classes and ``maximum`` it tells nothing, and need not: a network takes images of
+        one shape alone, numbers of classes are among the labels, and what `normalised` gives does
+        not depend on the unit of the intensities.
+        """
         digest = hashlib.sha256()
         for part in (self.train, self.held_out, self.test):
             digest.update(part.images.numpy().tobytes())

@@ -10,10 +10,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
+from compressibility.errors import NumericalError, UserError
 from compressibility.files import write_whole
 from compressibility.networks.images import ImageSet
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Recipe:
     label_smoothing: float = 0.0
     shift: int = 0
     flip: bool = False
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,11 @@ def train(
     is removed at the end. Parameters stay float32; with bfloat16, the products are taken in it.
 
     Raises:
-        FloatingPointError: The loss is no longer finite.
-        ValueError: There are too few images for one batch.
+        NumericalError: The loss is no longer finite.
+        UserError: There are too few images for one batch.
     """
     if len(images.train) < recipe.batch_size:
-        raise ValueError(
+        raise UserError(
             f"{images.name}: {len(images.train)} training images do not fill one batch of "
             f"{recipe.batch_size}: give more images"
         )
@@ -135,7 +134,7 @@ def train(
             total += loss.detach()
         mean = float(total) / batches
         if not torch.isfinite(total):
-            raise FloatingPointError(
+            raise NumericalError(
                 f"training loss is {mean} in epoch {epoch + 1} of {recipe.epochs}; "
                 f"lower the peak learning rate {recipe.peak_learning_rate}"
             )
@@ -153,14 +152,14 @@ def rounded_to_float16(network: nn.Module) -> nn.Module:
     A float16 checkpoint of the result is then exactly the network that is measured.
 
     Raises:
-        OverflowError: A value is beyond float16's largest, 65504.
+        NumericalError: A value is beyond float16's largest, 65504.
     """
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half().float())
                 if not torch.isfinite(tensor).all():
-                    raise OverflowError(f"{name} does not fit float16: values beyond 65504")
+                    raise NumericalError(f"{name} does not fit float16: values beyond 65504")
     return network
 
 
