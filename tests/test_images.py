@@ -1,3 +1,5 @@
+"""Image sets against scikit-learn's digits, and folders against the files written to them."""
+
 import dataclasses
 import urllib.error
 import urllib.request

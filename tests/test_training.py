@@ -1,3 +1,5 @@
+"""Training against what must not change it, and initial weights against their known law."""
+
 import numpy as np
 import pytest
 import torch
@@ -75,12 +77,15 @@ def test_augmented_images_are_shifts_and_mirrors_of_the_image() -> None:
     assert {w.tobytes() for w in drawn.numpy()[:, 0]} == allowed
 
 
-def test_rounding_keeps_what_float16_holds_and_nothing_else() -> None:
-    network = rounded_to_float16(initialised(NETWORK, 1, 10, Generator().manual_seed(0)))
-    before = _state(network)
+def test_rounding_is_numpys_to_float16_of_every_floating_value_and_of_nothing_else() -> None:
+    network = initialised(NETWORK, 1, 10, Generator().manual_seed(0))
+    before = {name: tensor.copy() for name, tensor in _state(network).items()}
+    after = _state(rounded_to_float16(network))
     for name, tensor in before.items():
-        if tensor.dtype == np.float32:
-            np.testing.assert_array_equal(tensor.astype(np.float16), tensor, err_msg=name)
+        exact = tensor.astype(np.float16) if tensor.dtype == np.float32 else tensor
+        np.testing.assert_array_equal(after[name], exact, err_msg=name)
+        assert after[name].dtype == tensor.dtype
+    assert not np.array_equal(after["head.weight"], before["head.weight"])
 
 
 def test_rounding_refuses_what_float16_cannot_hold() -> None:
