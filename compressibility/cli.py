@@ -247,7 +247,7 @@ def verify(
     from compressibility.measuring.tasks import Place
     from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
-    from compressibility.networks.images import ImagesError
+    from compressibility.networks.image_sets import ImagesError
 
     if images is not None and len(names or ()) != 1:
         raise ValueError(f"--images {images} are those of one dataset: name it")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from compressibility.networks.images import ImagesError, digits, load, require_present
+from compressibility.networks.image_sets import ImagesError, digits, load, require_present
 
 
 def test_the_digits_parts_are_the_whole_of_scikit_learns_digits() -> None:

@@ -7,7 +7,7 @@ from torch import Generator
 
 from compressibility.errors import NumericalError, UserError
 from compressibility.networks.architectures import ResNet50, VanillaCNN, initialised
-from compressibility.networks.images import digits
+from compressibility.networks.image_sets import digits
 from compressibility.networks.training import (
     Progress,
     Recipe,

@@ -13,14 +13,14 @@ from torch import Generator, nn
 
 from compressibility.evaluation import Evaluation, Evaluator, Truncations
 from compressibility.experiments import Experiment, ExperimentError, HessianPlan
-from compressibility.networks import architectures, checkpoints, devices, images, training
+from compressibility.networks import architectures, checkpoints, devices, image_sets, training
 from compressibility.networks.curvature import (
     Batches,
     hessian_trace,
     layer_curvature,
     top_eigenvalues,
 )
-from compressibility.networks.images import ImageSet
+from compressibility.networks.image_sets import ImageSet
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, weights_hash
 from compressibility.store import provenance
 from compressibility.store.cache import Cache
@@ -176,7 +176,7 @@ def require_images(dataset: xr.Dataset, experiment: Experiment, directory: Path)
 @lru_cache(maxsize=1)
 def load_images(experiment: Experiment, directory: Path) -> ImageSet:
     """The experiment's images; CIFAR is downloaded where it is not there."""
-    return images.load(experiment.images, directory)
+    return image_sets.load(experiment.images, directory)
 
 
 def initial(experiment: Experiment, seed: int, image_set: ImageSet) -> tuple[nn.Module, Generator]:

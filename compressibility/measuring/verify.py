@@ -15,8 +15,8 @@ from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.experiments import Experiment, ExperimentError
 from compressibility.measuring import tasks
 from compressibility.measuring.tasks import Place
-from compressibility.networks import images
-from compressibility.networks.images import LabelledImages
+from compressibility.networks import image_sets
+from compressibility.networks.image_sets import LabelledImages
 from compressibility.networks.kernels import kernel_array, substituted, weights_hash
 from compressibility.store.schema import Flag
 from compressibility.tensors.modes import Cut, as_kernel
@@ -80,7 +80,7 @@ def verify(
     Raises:
         ExperimentError: Nothing is measured, the dataset holds other images, or a checkpoint is
             not there or not the network that was measured.
-        compressibility.networks.images.ImagesError: The images are not here; none are downloaded.
+        ImagesError: The images are not here; none are downloaded.
     """
     flags = dataset["truncation_flag"].transpose("seed", "layer", "mode").values
     measured = np.argwhere(flags == Flag.MEASURED.value)
@@ -90,7 +90,7 @@ def verify(
         path = place.cache.checkpoint(experiment.name, int(seed))
         if not path.exists():
             raise ExperimentError(f"no network of seed {seed} at {path}: put it there to verify it")
-    images.require_present(experiment.images, place.images)
+    image_sets.require_present(experiment.images, place.images)
     tasks.require_images(dataset, experiment, place.images)
     every = [
         (seed, layer, mode, threshold)

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility.errors import NumericalError, UserError
 from compressibility.files import write_whole
-from compressibility.networks.images import ImageSet
+from compressibility.networks.image_sets import ImageSet
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from compressibility.evaluation import Evaluator, Precision, Truncations
 from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.evaluation.resumption import ResumableNetwork
 from compressibility.experiments import Experiment, named
-from compressibility.networks import images as image_sets
+from compressibility.networks import image_sets
 from compressibility.networks.architectures import ResNet50, initialised
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array
 from compressibility.store import cache

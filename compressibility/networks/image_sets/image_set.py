@@ -1,0 +1,82 @@
+"""Training, held-out and test images of one classification task."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compressibility.errors import UserError
+
+
+class ImagesError(UserError):
+    """An image set that cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images (n, channels, height, width), uint8, with labels (n,), int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    def first(self, count: int | None) -> "LabelledImages":
+        """The first ``count`` images, or all of them."""
+        return self if count is None else LabelledImages(self.images[:count], self.labels[:count])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Training, held-out and test images of one classification task.
+
+    ``held_out`` is taken from the training images and serves every choice made after training;
+    ``test`` serves the measurements. ``maximum`` is the largest intensity a pixel can have.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: LabelledImages
+    held_out: LabelledImages
+    test: LabelledImages
+    maximum: int = 255
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        intensities = self.train.images.to(torch.float64) / self.maximum
+        mean = intensities.mean(dim=(0, 2, 3), keepdim=True)
+        deviation = intensities.std(dim=(0, 2, 3), keepdim=True, correction=0)
+        return mean.float(), deviation.float()
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Float32 images with the training images' zero mean and unit deviation a channel."""
+        mean, deviation = (moment.to(images.device) for moment in self._moments)
+        return (images.float() / self.maximum - mean) / deviation
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over all images and labels, in order.
+
+        Of shape, classes and ``maximum`` it tells nothing, and need not: a network takes images of
+        one shape alone, numbers of classes are among the labels, and what `normalised` gives does
+        not depend on the unit of the intensities.
+        """
+        digest = hashlib.sha256()
+        for part in (self.train, self.held_out, self.test):
+            digest.update(part.images.numpy().tobytes())
+            digest.update(part.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def labelled(images: np.ndarray, labels: Sequence[int] | np.ndarray) -> LabelledImages:
+    """Images (n, channels, height, width) and labels (n,), as tensors of their dtypes."""
+    return LabelledImages(
+        torch.from_numpy(np.ascontiguousarray(images, dtype=np.uint8)),
+        torch.from_numpy(np.asarray(labels, dtype=np.int64)),
+    )
