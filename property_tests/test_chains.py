@@ -47,6 +47,17 @@ def train_chain(cores: list[np.ndarray]) -> Chain:
     return Chain(links, shape)
 
 
+def separable_chain(mixing: np.ndarray, C: np.ndarray, D: np.ndarray) -> Chain:
+    """R filters C[h,r] D[w,r] that all channels share, mixed by (out, in, R)."""
+    out, in_, rank = mixing.shape
+    links = (
+        Link(D.T[:, None, None, :], (KW,)),
+        Link(C.T[:, None, :, None], (KH,), groups=rank),
+        Link(mixing.reshape(out, in_ * rank, 1, 1)),
+    )
+    return Chain(links, (out, in_, len(C), len(D)))
+
+
 def near(found: np.ndarray, truth: np.ndarray, magnitudes: np.ndarray) -> bool:
     """Equal to rounding of sums of terms whose absolute values sum to ``magnitudes``."""
     return found.shape == truth.shape and bool((abs(found - truth) <= 50 * EPS * magnitudes).all())
@@ -113,6 +124,23 @@ def test_a_tensor_train_as_a_chain(shape: Shape, bonds: tuple[int, int, int], se
     )
     assert near(chain.kernel(), truth, magnitudes)
     assert chain.parameters == sum(core.size for core in cores)
+
+
+@given(shapes(), ranks, seeds())
+def test_separable_filters_that_all_channels_share_as_a_chain(
+    shape: Shape, rank: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    out, in_, height, width = shape
+    parts = [rng.standard_normal((size, rank)) for size in (height, width)]
+    parts.insert(0, rng.standard_normal((out, in_, rank)))
+    chain = separable_chain(*parts)
+    truth, magnitudes = (
+        np.einsum("oir,hr,wr->oihw", *each) for each in (parts, [abs(part) for part in parts])
+    )
+    assert near(chain.kernel(), truth, magnitudes)
+    assert chain.parameters == rank * (out * in_ + height + width)
+    assert chain.macs((1, 1)) == rank * (out * in_ + in_ * (height + width))
 
 
 @given(shapes(), seeds())

@@ -20,7 +20,7 @@ from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose, stored_parameters
 from property_tests.convolutions import DrawnConvolution, convolutions
 from property_tests.strategies import EPS, cuts, seeds
-from property_tests.test_chains import cp_chain, train_chain, tucker_chain
+from property_tests.test_chains import cp_chain, separable_chain, train_chain, tucker_chain
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
@@ -69,7 +69,7 @@ def test_the_factorised_form_stores_the_counted_parameters_and_the_bias(
 
 
 def chains(shape: tuple[int, ...]) -> st.SearchStrategy[Chain]:
-    """CP, Tucker-2 and tensor-train chains of random entries."""
+    """Chains of random entries in four formats."""
     out, in_, height, width = shape
 
     def drawn(format_: str, ranks: tuple[int, int, int], seed: int) -> Chain:
@@ -79,11 +79,13 @@ def chains(shape: tuple[int, ...]) -> st.SearchStrategy[Chain]:
                 return cp_chain(*(draw((size, a)) for size in shape))
             case "Tucker-2":
                 return tucker_chain(draw((a, b, height, width)), draw((out, a)), draw((in_, b)))
+            case "separable":
+                return separable_chain(draw((out, in_, a)), draw((height, a)), draw((width, a)))
             case _:
                 cores = ((out, a), (a, in_, b), (b, height, c), (c, width))
                 return train_chain([draw(core) for core in cores])
 
-    formats = st.sampled_from(["CP", "Tucker-2", "tensor train"])
+    formats = st.sampled_from(["CP", "Tucker-2", "separable", "tensor train"])
     return st.builds(drawn, formats, st.tuples(*[st.integers(1, 3)] * 3), seeds())
 
 

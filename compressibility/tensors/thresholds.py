@@ -24,6 +24,10 @@ def rank_at(spectrum: Spectrum, threshold: float) -> int:
 
     Raises:
         ValueError: The threshold is outside [0, 1).
+
+    Examples:
+        >>> rank_at(Spectrum(np.array([4.0, 3.0, 0.0])), 0.3)
+        1
     """
     return int(ranks_at(spectrum, (threshold,))[0])
 
@@ -40,6 +44,10 @@ def ranks_at(spectrum: Spectrum, thresholds: Sequence[float] | Floats) -> NDArra
 
     Raises:
         ValueError: A threshold is outside [0, 1).
+
+    Examples:
+        >>> ranks_at(Spectrum(np.array([4.0, 3.0, 0.0])), (0, 0.1, 0.3))
+        array([3, 2, 1])
     """
     allowed = np.asarray(thresholds, dtype=np.float64)
     outside = ~((allowed >= 0) & (allowed < 1))
