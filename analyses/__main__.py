@@ -1,113 +1,117 @@
 """``python -m analyses [DATASETS...] [--report DIR]``: from stored datasets to the report."""
 
-import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-import xarray as xr
+import typer
 from rich.console import Console
 
-from compressibility.store.cache import DatasetNotFoundError, default
-from compressibility.store.netcdf import DatasetError, open_dataset
+from compressibility.errors import UserError
+from compressibility.store.cache import default
+from compressibility.store.netcdf import open_dataset
+
+USER_ERROR = 2
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-class InputError(ValueError):
-    """Input that cannot be used; the message is one line that says what to do."""
+@app.command(epilog="Datasets are measured with `compressibility measure EXPERIMENT`.")
+def analyse(
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DATASET]...",
+            help="An experiment's name or the path of a .nc file; by default everything measured.",
+        ),
+    ] = None,
+    report: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the report.")] = Path(
+        "report"
+    ),
+) -> None:
+    """Analyse measured datasets: every claim tested over networks, with controls; write a report.
 
-
-def run(names: Sequence[str], folder: Path, console: Console) -> Path:
-    """Analyse the datasets, write the report, and print the table of findings.
-
-    Raises:
-        DatasetNotFoundError: if a dataset is missing.
-        InputError: if a dataset is unreadable, or the report cannot be written.
+    The findings are printed too.
     """
-    start = time.monotonic()
-    cache = default()
-    paths = tuple(dict.fromkeys(map(cache.find, names))) or cache.datasets()
+    start, console, cache = time.monotonic(), Console(), default()
+    paths = tuple(dict.fromkeys(map(cache.find, datasets or ()))) or cache.datasets()
     with console.status("loading") as status:
-        from analyses import report  # after the paths, so that a wrong name is told at once
+        from analyses.report.chapters import (
+            chapter,
+        )  # after the paths: a wrong name is told at once
+        from analyses.report.write import print_table, write
 
-        datasets = [_opened(path) for path in paths]
+        opened = [(name, path, open_dataset(path)) for path, name in names(paths).items()]
+        if not datasets:
+            opened.sort(key=lambda each: -each[2].sizes["seed"])
+        _refuse_what_cannot_be_written(report)
+        chapters = []
+        for name, path, dataset in opened:
+            begun = time.monotonic()
+
+            def progress(what: str, name: str = name) -> None:
+                status.update(f"{name}: {what}")
+
+            checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+            chapters.append(chapter(name, dataset, file_checksum=checksum, progress=progress))
+            console.print(f"{name}: analysed and drawn in {time.monotonic() - begun:.1f} s")
+        status.update("writing the report")
         try:
-            (folder / "figures").mkdir(parents=True, exist_ok=True)
-            chapters = []
-            opened = list(zip(paths, _names(paths), datasets, strict=True))
-            if not names:
-                opened.sort(key=lambda each: -each[2].sizes["seed"])
-            for path, name, dataset in opened:
-                begun = time.monotonic()
-
-                def progress(what: str, name: str = name) -> None:
-                    status.update(f"{name}: {what}")
-
-                checksum = report.checksum(path)
-                chapters.append(
-                    report.chapter(name, dataset, file_checksum=checksum, progress=progress)
-                )
-                console.print(f"{name}: analysed and drawn in {time.monotonic() - begun:.1f} s")
-            status.update("writing the report")
-            page = report.write(chapters, folder)
+            page = write(chapters, report)
         except OSError as error:
-            raise InputError(
-                f"cannot write the report to {error.filename or folder}: {error.strerror}; choose "
-                "another folder with --report"
-            ) from error
-    report.print_table(chapters, console)
+            raise _unwritable(report, error) from error
+    print_table(chapters, console)
     console.print(
         f"Report: {page} ({time.monotonic() - start:.1f} s)", soft_wrap=True, highlight=False
     )
-    return page
 
 
-def _opened(path: Path) -> xr.Dataset:
-    try:
-        return open_dataset(path)
-    except (DatasetError, OSError) as error:
-        raise InputError(" ".join(str(error).split())) from error
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The files' stems, numbered where two are the same."""
-    names: list[str] = []
+def names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Short names for files: their stems, with as many of their folders as tell them apart."""
+    found: dict[Path, str] = {}
     for path in paths:
-        stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem)
-        taken = sum(name == stem or name.startswith(f"{stem}-copy") for name in names)
-        names.append(f"{stem}-copy{taken + 1}" if taken else stem)
-    return names
+        parts = [_plain(part) for part in path.resolve().with_suffix("").parts[1:]]
+        others = [
+            [_plain(part) for part in other.resolve().with_suffix("").parts[1:]]
+            for other in paths
+            if other != path
+        ]
+        n = next(n for n in range(1, len(parts) + 1) if parts[-n:] not in [o[-n:] for o in others])
+        name = "-".join(parts[-n:])
+        found[path] = f"{name}-dataset" if name == "index" else name
+    return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; exit status 0, or 2 for input that cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analyses",
-        description="Analyse measured layer datasets: every claim tested over networks, with "
-        "controls; writes a self-contained report and prints the findings.",
-        epilog="Datasets are measured with `compressibility measure EXPERIMENT`.",
-    )
-    parser.add_argument(
-        "datasets",
-        nargs="*",
-        metavar="DATASET",
-        help="an experiment's name or the path of a .nc file (default: everything measured)",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        default=Path("report"),
-        metavar="DIR",
-        help="folder of the report (default: report)",
-    )
-    options = parser.parse_args(arguments)
+def _plain(part: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in part)
+
+
+def _refuse_what_cannot_be_written(folder: Path) -> None:
+    """So that minutes of analysis are not lost on a wrong folder."""
     try:
-        run(options.datasets, options.report, Console())
-    except (DatasetNotFoundError, InputError) as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    return 0
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write the report to {error.filename or folder}: {error.strerror}; choose another "
+        "folder with --report"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app(args=arguments, prog_name="python -m analyses")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(USER_ERROR)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,22 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analyses import (
-    controls,
-    correlation_loss,
-    curvature,
-    cuts,
-    depth,
-    noise,
-    spectra,
-    two_mode_cuts,
-)
-from analyses.curves import NotMeasuredError, Sweep
-from analyses.findings import Verdict, findings
-from analyses.report import ANALYSES
+from analyses import entropies
+from analyses.claims.correlation_loss import TELLS
+from analyses.claims.curvature import FLATTER, contrasts
+from analyses.claims.cuts import AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS, compared
+from analyses.claims.depth import DEEPER
+from analyses.claims.depth_control import SPECIAL
+from analyses.claims.noise import GENTLER
+from analyses.claims.two_mode_cuts import BETTER, DOUBLE
+from analyses.comparing import NORM_LOSS
+from analyses.figures.entropy_map import entropy_map
+from analyses.findings import Comparison, Kind, Rule, Verdict, answer, decided
+from analyses.statistics import sign_flip_test
+from analyses.topics import CLAIMS
+from compressibility.store.netcdf import open_dataset, save
+from compressibility.store.reading import LayerData, NotMeasuredError
 from compressibility.store.schema import Flag
 from compressibility.tensors.spectra import Spectrum
-from tests.synthetic_dataset import Effects, answer, make
+from tests import synthetic_dataset
+from tests.synthetic_dataset import Effects, make
 
 NULL = Effects()
 PLANTED = Effects(
@@ -57,7 +60,8 @@ def reversed_():
 
 
 def answers(dataset):
-    return {a.claim.key: a for analysis in ANALYSES for a in analysis.analyse(dataset)}
+    data = LayerData(dataset)
+    return {claim.key: answer(claim, data) for claim in CLAIMS}
 
 
 @pytest.fixture(scope="module")
@@ -82,98 +86,82 @@ def test_planted_effects_are_found(planted_answers, key):
 
 @pytest.mark.parametrize("key", ["cuts-norm", "depth", "depth-control", "noise", "curvature"])
 def test_reversed_effects_contradict(reversed_, key):
-    found = answers(reversed_)[key]
+    (claim,) = (claim for claim in CLAIMS if claim.key == key)
+    found = answer(claim, LayerData(reversed_))
     assert found.verdict is Verdict.CONTRADICTED
     assert all(f.interval.high < 0 for f in found.findings if f.verdict is Verdict.CONTRADICTED)
 
 
+def by_other(found):
+    return {f.other: f for f in found.findings}
+
+
 def test_an_effect_against_one_cut_only_is_found_there_only():
     dataset = make(Effects(cut={"IN": 0.5, "KH": 2.0}), np.random.default_rng(5))
-    found = {f.comparison: f.verdict for f in cuts.analyse(dataset)[0].findings}
-    assert found["OUT − IN"] is Verdict.CONTRADICTED
-    assert found["OUT − KH"] is Verdict.SUPPORTED
-    assert cuts.analyse(dataset)[0].verdict is Verdict.CONTRADICTED
+    found = answer(AT_EQUAL_NORM_LOSS, LayerData(dataset))
+    assert by_other(found)["IN"].verdict is Verdict.CONTRADICTED
+    assert by_other(found)["KH"].verdict is Verdict.SUPPORTED
+    assert found.verdict is Verdict.CONTRADICTED
 
 
 def test_cuts_can_lose_at_equal_norm_and_win_at_equal_parameters(null):
     """With equal curves against norm loss, the cut with the cheaper layers wins on parameters."""
     by_norm, by_parameters = (
-        {f.comparison: f.estimate for f in a.findings} for a in cuts.analyse(null)
+        by_other(answer(claim, LayerData(null)))
+        for claim in (AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS)
     )
-    assert abs(by_norm["OUT − KH"]) < 0.1
-    assert by_parameters["OUT − KH"] > 0.2
+    assert abs(by_norm["KH"].estimate) < 0.1
+    assert by_parameters["KH"].estimate > 0.2
 
 
 def test_absent_effects_are_found_one_time_in_twenty(null):
-    """Every confirmatory test, over 60 redrawn datasets without any effect."""
+    """Every confirmatory claim's own statistic, over 60 redrawn datasets without any effect."""
     rng = np.random.default_rng(0)
-    p_values = {}
+    tried = [(AT_EQUAL_NORM_LOSS, Comparison("OUT", cut)) for cut in ("IN", "KH", "OUT,KW")]
+    tried += [(claim, claim.comparisons[0]) for claim in (DEEPER, SPECIAL, GENTLER, FLATTER)]
+    p_values = {(claim.key, comparison.label): [] for claim, comparison in tried}
     for _ in range(60):
-        answer(null, NULL, rng)
-        sweep = Sweep(null)
-        for other in ("IN", "KH", "OUT,KW"):
-            table = cuts.compared(
-                sweep,
-                other,
-                cuts.AT_EQUAL_NORM_LOSS,
-                cuts._difference(cuts.AT_EQUAL_NORM_LOSS),
-                sweep.logit_change,
-            )
-            _note(p_values, f"cut {other}", cuts.AT_EQUAL_NORM_LOSS, sweep, table)
-        changes = depth.mean_changes(sweep)
-        perturbed = depth.mean_changes(sweep, perturbed=True)
-        slopes = (changes - perturbed) * (sweep.relative_depth - sweep.relative_depth.mean())
-        _note(p_values, "depth, against noise", depth.SPECIAL, sweep, slopes)
-        table = noise.truncation_minus_noise(
-            sweep, sweep.logit_change, sweep.perturbed_logit_change
-        )
-        _note(p_values, "noise", noise.GENTLER, sweep, table)
-        _note(p_values, "curvature", curvature.FLATTER, sweep, curvature.contrasts(sweep))
-    answer(null, NULL, np.random.default_rng(1))
+        data = LayerData(synthetic_dataset.answer(null, NULL, rng))
+        for claim, comparison in tried:
+            values = claim.measure(data, comparison).values
+            p_values[claim.key, comparison.label].append(sign_flip_test(values))
+    synthetic_dataset.answer(null, NULL, np.random.default_rng(1))
     for name, p in p_values.items():
         rejected = np.mean(np.array(p) <= 0.05)
         assert rejected <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 60), (name, rejected)
         assert np.median(p) > 0.25, (name, np.median(p))
 
 
-def _note(p_values, name, claim, sweep, table):
-    from analyses.curves import sample
-
-    (found,) = findings(claim, {name: sample(sweep, table)})
-    p_values.setdefault(name, []).append(found.p)
-
-
 def test_untrained_structure_is_not_found_in_random_kernels(null):
     found = answers(null)
     assert found["controls"].verdict is Verdict.UNDECIDED
     assert found["null"].verdict is Verdict.SUPPORTED
-    _, significant = controls.entropy_map(Sweep(null))
+    _, significant = entropy_map(LayerData(null))
     assert significant.sum() <= 1
 
 
 def test_the_map_marks_planted_structure(planted):
-    mean, significant = controls.entropy_map(Sweep(planted))
-    exists = Sweep(planted).distinct
-    assert np.isnan(mean[~exists]).all()
-    assert not significant[~exists].any()
-    assert significant[exists].mean() > 0.6
-    assert (mean[significant] > 0).all()
+    mean, significant = entropy_map(LayerData(planted))
+    exists = LayerData(planted).distinct
+    assert mean.where(~exists).isnull().all()
+    assert not (significant & ~exists).any()
+    assert (significant.sum() / exists.sum()) > 0.6
+    assert (mean.where(significant, 1) > 0).all()
 
 
 def test_equal_cuts_are_never_compared(planted):
-    sweep = Sweep(planted)
-    assert not sweep.distinct[0, sweep.mode_index("OUT,KH")]
-    table = cuts.compared(
-        sweep, "OUT,KH", cuts.AT_EQUAL_NORM_LOSS, lambda a, b: 1.0, sweep.logit_change
-    )
-    assert np.isnan(table[:, 0]).all()
-    assert (table[:, 1:] == 1).all()
+    data = LayerData(planted)
+    assert not data.distinct.sel(layer="conv1", mode="OUT,KH")
+    comparison = Comparison("OUT", "OUT,KH")
+    table = compared(data, NORM_LOSS, data.logit_change, comparison, lambda a, b: 1.0)
+    assert table.sel(layer="conv1").isnull().all()
+    assert (table.drop_sel(layer="conv1") == 1).all()
 
 
 def test_a_network_of_pointwise_kernels_has_no_cuts_to_compare():
     dataset = make(n_seeds=6, names=("a", "b", "c"), shapes=((8, 4, 1, 1),) * 3)
     found = answers(dataset)
-    assert "no layer has both" in found["cuts-norm"].found
+    assert "no layer has both" in found["cuts-norm"].told.found
     assert found["two-mode"].findings == ()
     assert found["depth"].findings
 
@@ -184,56 +172,64 @@ def test_below_six_networks_nothing_is_decided(n_seeds):
     for found in answers(dataset).values():
         assert found.verdict is Verdict.UNDECIDED
         assert found.n_seeds == n_seeds
-        assert "undecided whatever" in found.sure
+        assert "undecided whatever" in found.told.sure
         for f in found.findings:
-            equality = "one-sided" in f.test
+            equality = found.claim.kind is Kind.EQUIVALENCE
+            assert equality == ("one-sided" in f.test)
             assert equality == math.isnan(f.minimal_detectable_effect)
             assert equality or f.minimal_detectable_effect == math.inf
-            assert equality != ("two-sided" in found.sure)
+            assert equality != ("two-sided" in found.told.sure)
             assert f.interval.kind.endswith("t-interval" if n_seeds > 1 else "one network")
             assert math.isfinite(f.interval.low) == (n_seeds > 1)
 
 
 def test_entropies_are_those_of_the_spectra(planted):
-    values = spectra.schmidt_values(Sweep(planted))
-    entropy, ranks = spectra.normalised_entropy(values), spectra.ranks_at(values, 0.3)
-    for index in [(0, 0, 0, 0), (1, 2, 4, 3), (2, 3, 6, 7)]:
-        here = values[index]
+    data = LayerData(planted)
+    for weights, layer, mode, seed in [
+        ("trained", "conv1", "OUT", 0),
+        ("initial", "conv3", "OUT,IN", 3),
+        ("shuffled", "conv4", "OUT,KW", 7),
+    ]:
+        where = {"layer": layer, "mode": mode, "seed": seed}
+        here = planted["schmidt_value"].sel(weights=weights, **where).values
         spectrum = Spectrum(here[np.isfinite(here)])
-        assert entropy[index] == pytest.approx(spectrum.entropy / np.log(len(spectrum)))
-        assert ranks[index] == np.flatnonzero(spectrum.norm_losses <= 0.3 + 1e-12)[0] + 1
-    assert np.isnan(entropy[0, 0, 1, 0])  # a trivial cut has no entropy
+        entropy = entropies.entropies(data, weights).sel(where)
+        assert float(entropy) == pytest.approx(spectrum.entropy / np.log(len(spectrum)))
+        rank = np.flatnonzero(spectrum.norm_losses <= 0.3 + 1e-12)[0] + 1
+        assert float(entropies.log2_ranks(data, weights, 0.3).sel(where)) == np.log2(rank)
+    trivial = entropies.entropies(data, "trained").sel(layer="conv1", mode="IN")
+    assert trivial.isnull().all()
 
 
 def test_entropies_do_not_depend_on_the_scale():
     values = np.random.default_rng(0).uniform(size=(3, 5))
     values[:, 4] = np.nan
-    expected = spectra.normalised_entropy(values)
+    expected = entropies.normalised_entropy(values)
     for scale in (1e-200, 1e200):
-        np.testing.assert_allclose(spectra.normalised_entropy(scale * values), expected)
-    assert spectra.normalised_entropy(np.array([[3.0, 0, 0]])) == 0
-    assert spectra.normalised_entropy(np.array([[3.0, 3, 3]])) == pytest.approx(1)
+        np.testing.assert_allclose(entropies.normalised_entropy(scale * values), expected)
+    assert entropies.normalised_entropy(np.array([[3.0, 0, 0]])) == 0
+    assert entropies.normalised_entropy(np.array([[3.0, 3, 3]])) == pytest.approx(1)
 
 
 def test_the_contrast_is_the_bounded_log_ratio(planted):
-    found = curvature.analyse(planted)[0].findings[0]
+    (found,) = answer(FLATTER, LayerData(planted)).findings
     assert found.estimate == pytest.approx(math.tanh(-math.log(0.3) / 2), abs=0.02)
 
 
 def test_negative_curvature_is_flatter_and_still_counted(planted):
     dataset = planted.copy(deep=True)
     dataset["directional_curvature"] = -dataset["directional_curvature"]
-    found = curvature.analyse(dataset)[0].findings[0]
+    (found,) = answer(FLATTER, LayerData(dataset)).findings
     assert found.estimate == pytest.approx(1)
     assert found.verdict is Verdict.SUPPORTED
 
 
 def test_curvature_does_not_depend_on_units(planted):
-    expected = curvature.contrasts(Sweep(planted))
+    expected = contrasts(LayerData(planted))
     dataset = planted.copy(deep=True)
     for name in ("directional_curvature", "hessian_layer_trace"):
         dataset[name] = 1e6 * dataset[name]
-    np.testing.assert_allclose(curvature.contrasts(Sweep(dataset)), expected)
+    np.testing.assert_allclose(contrasts(LayerData(dataset)), expected)
 
 
 def test_correlation_loss_that_rules_is_recognised():
@@ -243,14 +239,14 @@ def test_correlation_loss_that_rules_is_recognised():
     counts = np.rint(n / (1 + np.exp(-(3.5 - lost))))
     dataset["n_correct"].values[...] = np.where(np.isfinite(lost), counts, -1)
     dataset["loss"].values[...] = 0.1 + lost
-    found = correlation_loss.analyse(dataset)[0]
+    found = answer(TELLS, LayerData(dataset))
     assert found.verdict is Verdict.SUPPORTED
     assert found.claim.exploratory
 
 
 def test_two_mode_cuts_that_are_better_are_recognised():
-    effects = Effects(cut=dict.fromkeys(two_mode_cuts.DOUBLE, 0.5))
-    found = two_mode_cuts.analyse(make(effects, np.random.default_rng(8)))[0]
+    effects = Effects(cut=dict.fromkeys(DOUBLE, 0.5))
+    found = answer(BETTER, LayerData(make(effects, np.random.default_rng(8))))
     assert found.findings[0].verdict is Verdict.SUPPORTED
 
 
@@ -287,7 +283,7 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
     for key in unanswered:
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
-        assert found[key].found.startswith("Nothing can be said from this dataset: ")
+        assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
     if group in ("controls", "curvature", "hessian"):
         assert found["cuts-norm"].findings
 
@@ -295,25 +291,73 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
 def test_a_missing_layer_of_one_network_costs_that_network_only(planted):
     dataset = planted.copy(deep=True)
     dataset["n_correct"].values[2, :, :, 5] = -1
-    found = cuts.analyse(dataset)[0]
+    found = answer(AT_EQUAL_NORM_LOSS, LayerData(dataset))
     assert found.n_seeds == 7
-    assert any("seed 5" in text for text in found.unseen)
+    assert any("seed 5" in text for text in found.told.unseen)
+
+
+@pytest.mark.parametrize(
+    ("weights", "measured"),
+    [
+        (["trained", "shuffled"], {"shuffled"}),
+        (["trained", "initial"], {"initial"}),
+        (["initial", "shuffled"], set()),
+        (["trained"], set()),
+    ],
+)
+def test_weights_are_told_apart_by_name_where_some_are_missing(
+    planted, planted_answers, weights, measured, tmp_path
+):
+    save(planted.sel(weights=weights), tmp_path / "part.nc")
+    data = LayerData(open_dataset(tmp_path / "part.nc"))
+    claims = {claim.key: claim for claim in CLAIMS}
+    found = answer(claims["controls"], data)
+    whole = {f.reference: f for f in planted_answers["controls"].findings}
+    assert {f.reference for f in found.findings} == measured
+    for f in found.findings:
+        assert f.per_seed == whole[f.reference].per_seed
+        assert f.robustness == whole[f.reference].robustness
+    assert found.verdict is Verdict.UNDECIDED  # of two planned comparisons one is missing
+    null = answer(claims["null"], data)
+    assert bool(null.findings) == ("initial" in weights)
+
+
+def test_a_claim_is_decided_by_its_rule():
+    yes, no, open_ = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED
+    two = (Comparison("a", "b"), Comparison("a", "c"))
+    every, measured, alike = (replace(BETTER, comparisons=two, rule=rule) for rule in Rule)
+    for verdicts, expected in {
+        (yes, yes): (yes, yes, yes),
+        (yes, no): (no, no, open_),
+        (no, no): (no, no, no),
+        (yes, open_): (open_, open_, open_),
+        (open_, open_): (open_, open_, open_),
+        (yes,): (open_, yes, yes),
+    }.items():
+        assert tuple(decided(verdicts, c) for c in (every, measured, alike)) == expected
+
+
+def test_keys_of_claims_and_their_comparisons_are_unique():
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert len({c.label for c in claim.comparisons}) == len(claim.comparisons)
+        assert (claim.kind is Kind.EQUIVALENCE) == (claim.margin > 0)
 
 
 def test_a_variable_of_another_dataset_version_is_missed_politely(planted):
     dataset = planted.drop_vars(["perturbed_n_correct", "directional_curvature"])
     found = answers(dataset)
-    assert "no variable perturbed_n_correct" in found["noise"].found
-    assert "no variable directional_curvature" in found["curvature"].found
+    assert "no variable perturbed_n_correct" in found["noise"].told.found
+    assert "no variable directional_curvature" in found["curvature"].told.found
     assert found["cuts-norm"].verdict is Verdict.SUPPORTED
     with pytest.raises(NotMeasuredError, match="no variable x"):
-        Sweep(dataset).values("x", "layer")
+        _ = LayerData(dataset)["x"]
 
 
 def test_the_effect_of_the_planted_factor_is_estimated_without_bias():
     """The log-odds difference of two cuts with loss c v² is (c' - c) times the mean of v²."""
     effects = replace(NULL, cut={"OUT,KW": 1.5}, noise=0.01)
     dataset = make(effects, np.random.default_rng(9), n_images=1_000_000)
-    found = {f.comparison: f for f in cuts.analyse(dataset)[0].findings}["OUT − OUT,KW"]
+    found = by_other(answer(AT_EQUAL_NORM_LOSS, LayerData(dataset)))["OUT,KW"]
     expected = 12 * 0.5 * 0.5**2 / 3
     assert found.estimate == pytest.approx(expected, rel=0.1)

@@ -4,18 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from analyses.curves import (
-    Curve,
-    NotMeasuredError,
-    Sweep,
-    common_support,
-    crossing,
-    later,
-    mean_difference,
-    mean_over,
-    sample,
-)
+from analyses.comparing import common_support, later, mean_curve, mean_difference, mean_over
+from analyses.samples import sample, tabulate
+from compressibility.store.curves import Curve, crossing, curves
+from compressibility.store.reading import LayerData, NotMeasuredError
 from tests.synthetic_dataset import make
 
 
@@ -100,38 +94,60 @@ def test_an_order_is_claimed_only_where_it_is_sure():
     assert math.isnan(later(early, crossing(curve([], []), 0.05)))
 
 
-@pytest.fixture(scope="module")
-def sweep():
-    return Sweep(make(n_seeds=4))
+def test_curves_are_found_by_their_labels():
+    x = xr.DataArray([[0.0, 0.2], [0.1, np.nan]], {"seed": [3, 5], "t": [0, 1]}, ("seed", "t"))
+    y = xr.DataArray([[1.0, 2.0], [3.0, 4.0]], {"t": [0, 1], "seed": [3, 5]}, ("t", "seed"))
+    found = curves(x, y, along="t", by=("seed",))
+    np.testing.assert_array_equal([found[(3,)].x, found[(3,)].y], [[0, 0.2], [1, 3]])
+    np.testing.assert_array_equal([found[(5,)].x, found[(5,)].y], [[0.1], [2]])
+    with pytest.raises(ValueError, match="exact"):
+        curves(x.assign_coords(t=[0, 2]), y, along="t", by=("seed",))
 
 
-def test_networks_are_compared_over_the_same_layers(sweep):
-    table = np.arange(16.0).reshape(4, 4)
-    table[:, 1] = np.nan
-    table[2, 3] = np.nan
-    found = sample(sweep, table)
-    assert found.seeds == (0, 1, 3)
-    assert found.layers == ("conv1", "conv3", "conv4")
-    np.testing.assert_allclose(found.values, table[[0, 1, 3]][:, [0, 2, 3]].mean(axis=1))
-    assert "seed 2" in found.left_out[0]
+def test_curves_are_averaged_where_all_of_them_run():
+    found = mean_curve([curve([0, 0.4], [0, 4]), curve([0.1, 0.3, 0.9], [1, 1, 7])], 0, 1, points=4)
+    np.testing.assert_allclose(found.x, [0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(found.y, [[1, 2, 3, 4], [1, 1, 1, 2]])
+    assert mean_curve([curve([0, 0.1], [0, 0]), curve([0.2, 0.3], [0, 0])], 0, 1) is None
+    assert mean_curve([curve([], [])], 0, 1) is None
 
 
-def test_a_layer_that_few_networks_have_is_left_out_instead(sweep):
-    table = np.ones((4, 4))
-    table[1:, 3] = np.nan
-    found = sample(sweep, table)
+def table(values):
+    seeds, layers = range(len(values)), [f"conv{n}" for n in range(1, len(values[0]) + 1)]
+    return xr.DataArray(values, {"seed": list(seeds), "layer": layers}, ("seed", "layer"))
+
+
+def test_networks_are_compared_over_the_same_layers():
+    values = np.arange(16.0).reshape(4, 4)
+    values[:, 1] = np.nan
+    values[2, 3] = np.nan
+    for given in (table(values), table(values).T):
+        found = sample(given)
+        assert found.seeds == (0, 1, 3)
+        assert found.layers == ("conv1", "conv3", "conv4")
+        np.testing.assert_allclose(found.values, values[[0, 1, 3]][:, [0, 2, 3]].mean(axis=1))
+        assert "seed 2" in found.left_out[0]
+        assert found.present.sum() == 11
+
+
+def test_a_layer_that_few_networks_have_is_left_out_instead():
+    values = np.ones((4, 4))
+    values[1:, 3] = np.nan
+    found = sample(table(values))
     assert found.seeds == (0, 1, 2, 3)
     assert found.layers == ("conv1", "conv2", "conv3")
     assert "conv4" in found.left_out[0]
 
 
-def test_an_empty_table_says_so(sweep):
+def test_an_empty_table_says_so():
     with pytest.raises(NotMeasuredError, match="no network"):
-        sample(sweep, np.full((4, 4), np.nan))
+        sample(table(np.full((4, 4), np.nan)))
+    with pytest.raises(NotMeasuredError, match="no kernel of that kind"):
+        sample(table(np.full((4, 4), np.nan)), "no kernel of that kind")
 
 
-def test_missing_counts_are_not_answers(sweep):
-    n_correct = sweep.dataset["n_correct"].values
-    assert (n_correct[0, 1] == -1).all()  # cut IN of the one-channel layer is trivial
-    assert np.isnan(sweep.logit_change[0, 1]).all()
-    assert np.isfinite(sweep.logit_change[1]).all()
+def test_a_table_is_filled_by_labels():
+    data = LayerData(make(n_seeds=2))
+    found = tabulate(data, lambda layer, seed: int(layer[-1]) + 10 * seed)
+    assert found.dims == ("seed", "layer")
+    assert float(found.sel(seed=1, layer="conv3")) == 13

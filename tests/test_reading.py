@@ -144,13 +144,19 @@ def test_accuracy_falls_by_more_than_nothing(data):
 def test_one_layer_along_one_cut(dataset, data):
     found = data.along("conv2", "OUT,KW")
     expected = dataset["accuracy"].sel(layer="conv2", mode="OUT,KW")
-    assert found["accuracy"].equals(expected)
+    np.testing.assert_array_equal(found["accuracy"], expected)
+    assert found["layer"].item() == "conv2"
     means = data.mean_along("conv2", "OUT,KW")
     assert int(means["n_seeds"]) == 3
     np.testing.assert_allclose(means["accuracy"], expected.mean("seed"))
     np.testing.assert_allclose(
         means["loss"], dataset["loss"].sel(layer="conv2", mode="OUT,KW").mean("seed")
     )
+
+
+@pytest.mark.parametrize("written", ["KW,OUT", "IN,KH", "KH,IN"])
+def test_a_cut_may_be_written_by_either_side_in_any_order(data, written):
+    assert data.along("conv2", written).identical(data.along("conv2", "OUT,KW"))
 
 
 def test_the_mean_loss_is_that_of_all_networks_or_none(dataset):

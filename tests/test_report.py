@@ -1,4 +1,4 @@
-"""Oracles: the schema of the page and of findings.json, two runs against each other, bad input."""
+"""Oracles: the grammar of the pages and of findings.json, two runs, bad input."""
 
 import json
 import re
@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from pandas import DataFrame
 
-from analyses import first_experiments, report
-from analyses.__main__ import main
-from analyses.curves import Sweep
-from analyses.figures import Plot, svg
-from analyses.report import chapter, findings_json, page
+from analyses.__main__ import main, names
+from analyses.figures.plot import Plot
+from analyses.figures.svg import svg
+from analyses.findings import Kind
+from analyses.report.chapters import chapter
+from analyses.report.numbers import findings_json
+from analyses.report.pages import index, page
+from analyses.report.write import write
+from analyses.words import interval_text
 from compressibility.store.netcdf import save
+from compressibility.store.reading import LayerData
 from compressibility.store.schema import VARIABLES
 from tests.synthetic_dataset import Effects, make
 
@@ -60,8 +66,31 @@ def here(cache, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def chapters(dataset):
-    return [chapter("digits-vanilla", dataset)]
+def whole(dataset):
+    return chapter("digits-vanilla", dataset)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return chapter("one", make(Effects(structure=1.0), n_seeds=1))
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    effects = Effects(structure=1.0)
+    shapes = {"names": RESNET, "shapes": RESNET_SHAPES}
+    return chapter("resnet", make(effects, n_seeds=3, **shapes, n_images=10_000))
+
+
+@pytest.fixture(scope="module")
+def page_of_whole(whole):
+    return page(whole)
+
+
+def exit_status(arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code
 
 
 class Tags(HTMLParser):
@@ -95,55 +124,81 @@ class Tags(HTMLParser):
 
 
 def test_everything_is_written_and_told(here, capsys):
-    assert main([]) == 0
+    assert exit_status([]) == 0
     out = capsys.readouterr().out
     assert "supported" in out
     assert "Report: report/index.html" in out
-    assert (here / "report" / "index.html").stat().st_size > 100_000
+    pages = {p.name for p in (here / "report").iterdir() if p.is_file()}
+    assert pages == {"index.html", "digits-vanilla.html", "findings.json"}
     figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
     assert "digits-vanilla-cuts-norm-loss.svg" in figures
-    assert len(figures) == 11
+    assert "digits-vanilla-cuts-norm-loss.csv" in figures
+    assert len(figures) == 22
     assert not list((here / "report").rglob(".*"))
+    for name in pages - {"findings.json"}:
+        for reference in Tags((here / "report" / name).read_text()).references:
+            file = reference.partition("#")[0]
+            assert reference.startswith("https:") or not file or (here / "report" / file).is_file()
 
 
-def test_drawing_again_gives_the_same_bytes(dataset, chapters):
+def test_drawing_again_gives_the_same_bytes(dataset, whole, page_of_whole):
     again = chapter("digits-vanilla", dataset)
-    assert page([again]) == page(chapters)
-    for first, second in zip(chapters[0].sections, again.sections, strict=True):
-        assert [d.file for d in first.drawings] == [d.file for d in second.drawings]
+    assert page(again) == page_of_whole
+    for first, second in zip(whole.drawings, again.drawings, strict=True):
+        assert (first.file, first.csv) == (second.file, second.csv)
 
 
-def test_the_page_needs_nothing_outside_itself(chapters):
-    tags = Tags(page(chapters))
-    assert tags.open == []
-    assert len(tags.ids) == len(set(tags.ids))
-    for reference in tags.references:
-        assert reference == "https://arxiv.org/abs/2403.14379" or reference[1:] in tags.ids
-    assert not {"script", "link", "img", "iframe"} & set(tags.tags)
-    text = page(chapters)
-    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(tags.ids)
-    assert "@import" not in text
+def test_the_pages_need_nothing_but_one_another(whole, page_of_whole):
+    pages = {"index.html": index([whole]), "digits-vanilla.html": page_of_whole}
+    ids = {name: Tags(text).ids for name, text in pages.items()}
+    written = {f"figures/{d.name}.{kind}" for d in whole.drawings for kind in ("svg", "csv")}
+    for name, text in pages.items():
+        tags = Tags(text)
+        assert tags.open == []
+        assert len(tags.ids) == len(set(tags.ids))
+        for reference in tags.references:
+            file, _, place = reference.partition("#")
+            known = {"https://arxiv.org/abs/2403.14379", "findings.json", *written, *pages}
+            assert file in {*known, ""}
+            assert not place or place in ids[file or name]
+        assert not {"script", "link", "img", "iframe"} & set(tags.tags)
+        assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(tags.ids)
+        assert "@import" not in text
 
 
-def test_text_of_the_dataset_is_escaped(chapters):
-    assert "planted &lt;effects&gt; &amp; such" in page(chapters)
-    assert "<effects>" not in page(chapters)
+def test_the_index_is_small_and_names_every_verdict(whole, one, resnet):
+    text = index([whole, one, resnet])
+    assert "<svg" not in text
+    assert len(text) < 60_000
+    tags = Tags(text)
+    for c in (whole, one, resnet):
+        for answer in c.answers:
+            assert tags.references.count(f"{c.name}.html#{answer.claim.key}") == 2
+            here = text[text.index(f'id="{c.name}"') :]
+            row = here[here.index(f'href="{c.name}.html#{answer.claim.key}"') :]
+            assert f'class="verdict {answer.verdict.value}"' in row[: row.index("</tr>")]
 
 
-def test_every_question_says_what_how_sure_from_how_many_and_what_not(chapters):
-    text = page(chapters)
-    for answer in chapters[0].answers:
-        start = text.index(f'id="digits-vanilla-{answer.claim.key}"')
+def test_text_of_the_dataset_is_escaped(whole, page_of_whole):
+    for text in (page_of_whole, index([whole])):
+        assert "planted &lt;effects&gt; &amp; such" in text
+        assert "<effects>" not in text
+
+
+def test_every_question_says_what_how_sure_from_how_many_and_what_not(whole, page_of_whole):
+    text = page_of_whole
+    for answer in whole.answers:
+        start = text.index(f'id="{answer.claim.key}"')
         article = text[start : text.index("</article>", start)]
         for part in ("What was found", "How sure", "From how many", "could not have been seen"):
             assert part in article
         assert answer.verdict.value in article
         assert "8 independently trained networks" in article
-        assert len(answer.unseen) > 0
+        assert len(answer.told.unseen) > 0
 
 
-def test_figures_are_svg_with_text_as_text_and_no_date(chapters):
-    for drawing in (d for s in chapters[0].sections for d in s.drawings):
+def test_figures_are_svg_with_text_as_text_and_no_date(whole):
+    for drawing in whole.drawings:
         root = ET.fromstring(drawing.file.split("\n", 1)[1])
         assert root.tag.endswith("svg")
         assert "<text" in drawing.file
@@ -152,66 +207,67 @@ def test_figures_are_svg_with_text_as_text_and_no_date(chapters):
         assert drawing.wide != drawing.narrow
 
 
-def test_type_is_legible_on_a_phone(chapters):
+def test_type_is_legible_on_a_phone(whole, resnet):
     """At 390 pixels less the margins no letter of a narrow figure is below 9 pixels."""
-    for drawing in (d for s in chapters[0].sections for d in s.drawings):
+    for drawing in (*whole.drawings, *resnet.drawings):
         width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawing.narrow).group(1))
         sizes = [float(s) for s in re.findall(r"font-size: ([\d.]+)px", drawing.narrow)]
         assert sizes
         assert min(sizes) * 358 / width >= 9
 
 
-def test_findings_json_holds_every_number_of_every_finding(chapters):
-    content = json.loads(findings_json(chapters), parse_constant=lambda c: pytest.fail(c))
+def test_findings_json_holds_every_number_of_every_finding(whole):
+    content = json.loads(findings_json([whole]), parse_constant=lambda c: pytest.fail(c))
     (stored,) = content
     assert stored["dataset"] == "digits-vanilla"
-    for answer, entry in zip(chapters[0].answers, stored["answers"], strict=True):
+    for answer, entry in zip(whole.answers, stored["answers"], strict=True):
         assert entry["verdict"] == answer.verdict.value
         assert (entry["key"], entry["claim"]) == (answer.claim.key, answer.claim.claim)
+        assert (entry["found"], entry["sure"]) == (answer.told.found, answer.told.sure)
         assert entry["n_seeds"] == answer.n_seeds
+        equality = answer.claim.kind is Kind.EQUIVALENCE
+        assert (entry["kind"] == "equivalence", entry["margin"]) == (
+            equality,
+            answer.claim.margin if equality else None,
+        )
         for finding, numbers in zip(answer.findings, entry["findings"], strict=True):
+            assert numbers["reference"] == finding.reference
+            assert (numbers["other"] or "") == finding.other
             assert numbers["estimate"] == finding.estimate
             assert numbers["interval"]["low"] == finding.interval.low
             assert numbers["p_adjusted"] == finding.p_adjusted
             assert numbers["n_seeds"] == 8
-            assert len(numbers["per_seed"]) == 8
+            assert numbers["per_seed"] == list(finding.per_seed)
             smallest = numbers["minimal_detectable_effect"]
-            assert smallest is None if "one-sided" in finding.test else smallest > 0
+            assert smallest is None if equality else smallest > 0
+            assert (numbers["robustness"] is None) == (finding.robustness is None)
             for key in ("question", "claim", "null", "test", "statistic", "unit", "caveats"):
                 assert key in numbers
 
 
-def test_what_is_infinite_is_null_in_json():
-    dataset = make(Effects(structure=1.0), n_seeds=2, names=("a", "b"), shapes=((6, 4, 3, 3),) * 2)
-    content = json.loads(findings_json([chapter("two", dataset)]))
+def test_what_is_infinite_is_null_in_json(one):
+    content = json.loads(findings_json([one]))
     first = content[0]["answers"][0]["findings"][0]
     assert first["minimal_detectable_effect"] is None
+    assert first["interval"]["low"] is None
     assert first["estimate"] is not None
 
 
-def test_one_network_gives_figures_without_bands():
-    one = chapter("one", make(Effects(structure=1.0), n_seeds=1))
-    assert sum(len(s.drawings) for s in one.sections) == 11
-    assert "one network: no interval" not in page([one])
-    assert "1 (seed 0): estimates only" in page([one])
+def test_one_network_gets_estimates_and_no_intervals(one):
+    text = page(one)
+    assert len(one.drawings) == 11
+    assert "1 (seed 0): estimates only" in text
+    findings = [f for answer in one.answers for f in answer.findings]
+    told = [interval_text(f.interval) for f in findings]
+    assert set(told) == {"no interval from one network"}
+    assert text.count('<td data-label="Interval">no interval from one network</td>') == len(told)
 
 
-@pytest.mark.parametrize("n_seeds", [1, 3])
-def test_a_resnet_gets_the_papers_first_experiments(n_seeds):
-    found = chapter(
-        "resnet",
-        make(
-            Effects(structure=1.0),
-            n_seeds=n_seeds,
-            names=RESNET,
-            shapes=RESNET_SHAPES,
-            n_images=10_000,
-        ),
-    )
-    names = [d.name for s in found.sections for d in s.drawings]
-    assert "resnet-first-conv1-out" in names
-    assert "resnet-first-conv4-out-kw" in names
-    Tags(page([found]))
+def test_a_resnet_gets_the_papers_first_experiments(resnet):
+    names = [d.name for d in resnet.sections[-1].drawings]
+    assert names == ["resnet-first-conv1-out", "resnet-first-conv4-out-kw"]
+    assert resnet.sections[-1].answers == ()
+    Tags(page(resnet))
 
 
 def test_layers_that_are_not_measured_get_no_panels():
@@ -221,8 +277,8 @@ def test_layers_that_are_not_measured_get_no_panels():
         if variable.parts and "layer" in variable.dims:
             held = partial[variable.name]
             partial[variable.name] = held.where(held["layer"] == "conv1", variable.missing)
-    assert Sweep(partial).measured_layers == [0]
-    drawings = [d for s in chapter("resnet", partial).sections for d in s.drawings]
+    assert LayerData(partial).measured_layers == ("conv1",)
+    drawings = chapter("resnet", partial).drawings
     assert {"resnet-first-conv1-out", "resnet-noise"} <= {d.name for d in drawings}
     assert "resnet-first-conv4-out-kw" not in {d.name for d in drawings}
     (noise,) = (d for d in drawings if d.name == "resnet-noise")
@@ -231,8 +287,9 @@ def test_layers_that_are_not_measured_get_no_panels():
     assert not re.search(r"layer\d", noise.wide)
 
 
-def test_other_networks_do_not(dataset):
-    assert first_experiments.plots(dataset) == ()
+def test_other_networks_do_not(whole):
+    assert not any("first" in drawing.name for drawing in whole.drawings)
+    assert "first-experiments" not in {section.topic.key for section in whole.sections}
 
 
 def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
@@ -261,7 +318,7 @@ def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
     empty["truncation_flag"].values[...] = 1
     found = chapter("empty", empty)
     assert all(answer.findings == () for answer in found.answers)
-    assert "Nothing can be said" in page([found])
+    assert "Nothing can be said" in page(found)
 
 
 @pytest.mark.parametrize("group", ["controls", "curvature", "network", "truncation"])
@@ -269,18 +326,9 @@ def test_a_dataset_without_a_group_is_drawn_as_far_as_it_goes(group):
     dataset = make(Effects(), n_seeds=6, names=("a", "b", "c"), shapes=((6, 4, 3, 3),) * 3)
     from tests.test_analyses_against_planted_effects import unmeasured
 
-    text = page([chapter("partial", unmeasured(dataset, group))])
+    text = page(chapter("partial", unmeasured(dataset, group)))
     assert "Nothing can be said" in text
     Tags(text)
-
-
-def test_several_datasets_stand_beside_each_other():
-    small = make(Effects(), n_seeds=2, names=("a", "b"), shapes=((6, 4, 3, 3),) * 2)
-    text = page([chapter("digits-vanilla", small), chapter("small", small)])
-    tags = Tags(text)
-    assert len(tags.ids) == len(set(tags.ids))
-    assert "digits-vanilla-cuts-norm" in tags.ids
-    assert "small-cuts-norm" in tags.ids
 
 
 def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch):
@@ -288,7 +336,7 @@ def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch
     for name, n_seeds in (("few", 2), ("many", 3)):
         dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
         save(dataset, tmp_path / "layers" / f"{name}.nc")
-    assert main(["--report", str(tmp_path / "report")]) == 0
+    assert exit_status(["--report", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.index('id="many"') < text.index('id="few"')
 
@@ -305,7 +353,7 @@ def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch
 def test_bad_input_is_one_line_and_status_2(here, capsys, arguments, message):
     (here / "foreign.nc").write_bytes(b"not a dataset")
     (here / "taken").write_text("a file")
-    assert main(arguments) == 2
+    assert exit_status(arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -314,7 +362,7 @@ def test_bad_input_is_one_line_and_status_2(here, capsys, arguments, message):
 
 def test_without_any_dataset_the_command_that_measures_one_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
-    assert main([]) == 2
+    assert exit_status([]) == 2
     error = capsys.readouterr().err
     assert "compressibility measure digits-vanilla" in error
     assert error.count("\n") == 1
@@ -334,24 +382,51 @@ def test_the_command_itself_refuses_without_a_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_failed_write_leaves_no_half_file(chapters, tmp_path, monkeypatch):
+def test_a_defect_is_a_traceback_and_status_1(cache):
+    """Here a variable of another type than the schema's, behind the validation's back."""
+    code = (
+        "import analyses.__main__ as command\n"
+        "command.open_dataset = lambda path: 1\n"
+        "command.main(['digits-vanilla'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env={"COMPRESSIBILITY_CACHE": str(cache), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders():
+    paths = [Path("/runs/a/x.nc"), Path("/runs/b/x.nc"), Path("/other/a/x.nc"), Path("/c/y.nc")]
+    assert list(names(paths).values()) == ["runs-a-x", "b-x", "other-a-x", "y"]
+    assert list(names([Path("/runs/index.nc")]).values()) == ["index-dataset"]
+
+
+def test_a_failed_write_leaves_no_half_file(whole, tmp_path, monkeypatch):
     def full(self, *_, **__):
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        report.write(chapters, tmp_path / "report")
+        write([whole], tmp_path / "report")
     assert [p for p in (tmp_path / "report").rglob("*") if p.is_file()] == []
 
 
 def test_written_numbers_keep_their_decimals() -> None:
-    def draw(_: bool) -> Figure:
+    def draw(table: DataFrame, _: bool) -> Figure:
         figure = Figure()
         axes = figure.subplots()
-        axes.plot([0.00125, 1], [0, 1])
+        axes.plot(table["x"], table["y"])
         axes.set_xticks([0.00125], ["0.00125"])
         return figure
 
-    text = svg(Plot("drawn", "Drawn", "A line.", draw), narrow=False)
+    table = DataFrame({"x": [0.00125, 1], "y": [0, 1]})
+    plot = Plot("drawn", "Drawn", lambda _: "A line.", lambda *_: table, draw)
+    text = svg(plot, table, narrow=False)
     assert ">0.00125<" in text
     assert not re.search(r'<path d="[^"]*\d\.\d{3,}', text)

@@ -1,8 +1,9 @@
-"""Corrections for several comparisons: those of statsmodels, with missing values left missing."""
+"""Corrections for several comparisons, with missing values left missing."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
 from analyses.statistics.intervals import Floats
@@ -13,7 +14,11 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
 
     Source: Holm, Scand. J. Stat. 6 (1979) 65.
     """
-    return _adjusted(p_values, "holm")
+    adjusted = np.array(p_values, dtype=np.float64)
+    present = ~np.isnan(adjusted)
+    if present.sum() > 1:  # of one there is nothing to correct, and statsmodels collects garbage
+        adjusted[present] = multipletests(adjusted[present], method="holm")[1]
+    return adjusted
 
 
 def benjamini_yekutieli(p_values: Sequence[float] | Floats) -> Floats:
@@ -23,12 +28,8 @@ def benjamini_yekutieli(p_values: Sequence[float] | Floats) -> Floats:
 
     Source: Benjamini and Yekutieli, Ann. Stat. 29 (2001) 1165.
     """
-    return _adjusted(p_values, "fdr_by")
-
-
-def _adjusted(p_values: Sequence[float] | Floats, method: str) -> Floats:
     adjusted = np.array(p_values, dtype=np.float64)
     present = ~np.isnan(adjusted)
     if present.any():
-        adjusted[present] = multipletests(adjusted[present], method=method)[1]
+        adjusted[present] = false_discovery_control(adjusted[present], method="by")
     return adjusted

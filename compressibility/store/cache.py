@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from compressibility.errors import UserError
 
-class DatasetNotFoundError(ValueError):
+
+class DatasetNotFoundError(UserError):
     """No such dataset; the message says what there is."""
 
 

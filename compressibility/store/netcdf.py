@@ -13,6 +13,7 @@ from typing import Final
 
 import xarray as xr
 
+from compressibility.errors import UserError
 from compressibility.store.schema import ATTRIBUTES, SCHEMA_VERSION, TABLE
 from compressibility.store.template import completed
 from compressibility.store.validation import SchemaError, validate
@@ -22,7 +23,7 @@ _COMPRESSION: Final = {"zlib": True, "complevel": 4, "shuffle": True}
 _NEARLY_FULL: Final = 2**20
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError):
     """A file that cannot be read as a layer dataset, or not be written; one line says why."""
 
 

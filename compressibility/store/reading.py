@@ -14,7 +14,7 @@ import xarray as xr
 from compressibility.errors import UserError, nearest
 from compressibility.store.curves import crossing, curves
 from compressibility.store.schema import MISSING_INTEGER, Flag
-from compressibility.tensors.modes import CUTS, TRIVIAL, Cut, matrix_shape
+from compressibility.tensors.modes import TRIVIAL, Cut, matrix_shape
 
 SMALL_TEST_SET: Final = 2_000
 """Below this many test images one point of accuracy is a handful of images."""
@@ -69,12 +69,14 @@ class LayerData:
     def __getitem__(self, name: str) -> xr.DataArray:
         """A variable or coordinate, in float64, with NaN in place of -1.
 
+        It has the labels of its dimensions and no other coordinates.
+
         Raises:
             NotMeasuredError: The dataset does not have it.
         """
         if name not in self:
             raise NotMeasuredError(f"this dataset has no variable {name}")
-        values = self.dataset[name]
+        values = self.dataset[name].reset_coords(drop=True)
         if values.dtype.kind in "iu":
             values = values.where(values != MISSING_INTEGER)
         return values.astype(np.float64)
@@ -138,7 +140,7 @@ class LayerData:
     @cached_property
     def distinct(self) -> xr.DataArray:
         """Where a cut is neither trivial nor equal to an earlier one, boolean, (layer, mode)."""
-        return self.dataset["same_as"] == self.dataset["mode"]
+        return self.dataset["same_as"].reset_coords(drop=True) == self.dataset["mode"]
 
     @cached_property
     def measured(self) -> xr.DataArray:
@@ -286,8 +288,7 @@ class LayerData:
                 f"no layer {layer!r} among the {len(self.layers)} here: "
                 f"{nearest(layer, self.layers)}"
             )
-        cut = Cut.parse(mode)
-        label = next(c.label for c in CUTS if cut in (c, c.complement))
+        label = Cut.parse(mode).label
         if label not in self.modes:
             raise NotMeasuredError(f"this dataset has no cut {label}")
         held = str(self.dataset["same_as"].sel(layer=layer, mode=label).item()) or label

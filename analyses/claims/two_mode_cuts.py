@@ -1,0 +1,116 @@
+"""Are the two-mode cuts better than the single-mode cuts?
+
+Exploratory, beside the four questions. Statistic: for each network the mean over layers of the
+difference in log-odds of a correct answer, two-mode minus single-mode cuts: the mean over all pairs
+of a distinct two-mode and a distinct single-mode cut of the layer. Two comparisons, Holm over them:
+over norm losses up to 0.5, and over the logarithm of the compression ratio from 1. Robustness: the
+test loss in place of accuracy.
+"""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from analyses.comparing import NORM_LOSS, PARAMETERS, Axis, curves_along, mean_difference
+from analyses.findings import Claim, Comparison, Evidence, Robustness, Rule, Told
+from analyses.samples import Sample, sample, tabulate
+from analyses.statistics import sign_flip_test
+from analyses.words import in_words, odds, sureness, undetectable
+from compressibility.store.curves import Curve
+from compressibility.store.reading import LayerData
+from compressibility.store.schema import MODES
+
+SINGLE: Final = tuple(mode for mode in MODES if "," not in mode)
+DOUBLE: Final = tuple(mode for mode in MODES if "," in mode)
+_AXES: Final = {
+    Comparison("two-mode cuts", "single-mode cuts", f"at equal {axis.name}"): axis
+    for axis in (NORM_LOSS, PARAMETERS)
+}
+
+
+def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArray:
+    """Mean over the pairs of a two-mode and a single-mode cut, (seed, layer)."""
+    curves = {mode: curves_along(data, axis, y, mode) for mode in data.modes}
+    distinct = {
+        layer: data.distinct["mode"].values[data.distinct.sel(layer=layer).values].tolist()
+        for layer in data.layers
+    }
+
+    def cell(layer: str, seed: int) -> float:
+        def chosen(labels: tuple[str, ...]) -> list[Curve]:
+            return [curves[mode][layer, seed] for mode in distinct[layer] if mode in labels]
+
+        pairs = [
+            mean_difference(double, single, 0.0, axis.highest)
+            for double in chosen(DOUBLE)
+            for single in chosen(SINGLE)
+        ]
+        return float(np.mean(pairs)) if pairs else float("nan")
+
+    return tabulate(data, cell)
+
+
+def _difference(data: LayerData, comparison: Comparison) -> Sample:
+    table = pair_differences(data, _AXES[comparison], data.logit_change)
+    return sample(table, "no layer has both single-mode and two-mode cuts that differ")
+
+
+def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    table = pair_differences(data, _AXES[comparison], data.loss_change)
+    losses = sample(-table.where(found.present))
+    return Robustness(
+        "test loss (cross-entropy) in place of accuracy, single-mode minus two-mode",
+        float(losses.values.mean()),
+        "nat",
+        sign_flip_test(losses.values, rng=np.random.default_rng(0)),
+    )
+
+
+def _told(evidence: Evidence) -> Told:
+    found, n_layers = evidence.findings, len(evidence.data.layers)
+    text = "; ".join(
+        in_words(
+            f,
+            f"{f.comparison.condition}, two-mode cuts keep more accuracy than single-mode cuts",
+            f"{f.comparison.condition}, two-mode cuts keep less accuracy than single-mode cuts",
+            f"{f.comparison.condition}, two-mode cuts could not be told from single-mode cuts",
+            first=f is found[0],
+        )
+        + f" (odds of a correct answer {odds(f.estimate)})"
+        for f in found
+    )
+    layers = len(next(iter(evidence.samples.values())).layers)
+    return Told(
+        found=f"{text[0].upper()}{text[1:]}.",
+        sure=sureness(found),
+        unseen=(
+            undetectable(found),
+            "This averages over cuts that differ much among themselves, in "
+            + (
+                "all layers."
+                if layers == n_layers
+                else f"{layers} of {n_layers} layers (the others have no two-mode cut of their "
+                "own, or are not measured)."
+            ),
+            *dict.fromkeys(text for f in found for text in f.caveats),
+        ),
+    )
+
+
+BETTER: Final = Claim(
+    key="two-mode",
+    title="Two-mode cuts",
+    question="Are two-mode cuts better than single-mode cuts?",
+    claim="Truncating along a two-mode cut loses less accuracy than along a single-mode cut.",
+    null="The difference between the two kinds of cut is symmetric about zero over networks.",
+    statistic="difference in log-odds of a correct answer, two-mode minus single-mode cuts, "
+    "averaged over pairs of cuts and over layers",
+    unit="logit",
+    comparisons=tuple(_AXES),
+    measure=_difference,
+    check=_by_loss,
+    tell=_told,
+    rule=Rule.UNANIMOUS,
+    exploratory=True,
+)

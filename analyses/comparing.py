@@ -1,0 +1,128 @@
+"""Curves compared: their common support, mean differences, the order of their crossings."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from compressibility.store.curves import Crossing, Curve, curves
+from compressibility.store.reading import LayerData
+
+Floats = NDArray[np.float64]
+
+PRIMARY_CUT: Final = "OUT"
+"""The cut that the paper's claims are about."""
+LARGEST_NORM_LOSS: Final = 0.5
+"""The range the paper's claim is about; beyond it most curves are at chance, and alike."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What truncations are made equal in before they are compared.
+
+    Attributes:
+        name: Its name, as in "at equal norm loss".
+        of: Its values, (layer, mode, threshold, seed).
+        highest: Where the comparison ends; it starts at 0.
+    """
+
+    name: str
+    of: Callable[[LayerData], xr.DataArray]
+    highest: float
+
+
+NORM_LOSS: Final = Axis("norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS)
+PARAMETERS: Final = Axis("parameters", lambda data: data.log2_ratio, 64.0)
+"""Base-2 logarithm of the compression ratio, from a ratio of 1."""
+
+
+def curves_along(
+    data: LayerData, axis: Axis, y: xr.DataArray, mode: str
+) -> dict[tuple[str, int], Curve]:
+    """The curves of one cut, by layer and seed; without points where the cut is not one.
+
+    Raises:
+        NotMeasuredError: The dataset does not have this cut.
+    """
+    x = data.of_cut(axis.of(data), mode)
+    found = curves(x, data.of_cut(y, mode), along="threshold", by=("layer", "seed"))
+    return {(layer, seed): curve for (layer, seed), curve in found.items()}
+
+
+def perturbed_curves(change: xr.DataArray) -> dict[tuple[str, int], Curve]:
+    """The random perturbation's curves against norm loss, by layer and seed."""
+    level = change["norm_loss_level"]
+    found = curves(level, change, along="norm_loss_level", by=("layer", "seed"))
+    return {(layer, seed): curve for (layer, seed), curve in found.items()}
+
+
+def common_support(curves: Iterable[Curve], low: float, high: float) -> tuple[float, float] | None:
+    """The part of [low, high] on which every curve has values; None where there is none."""
+    for curve in curves:
+        if len(curve) == 0:
+            return None
+        low, high = max(low, float(curve.x[0])), min(high, float(curve.x[-1]))
+    return (low, high) if low <= high else None
+
+
+def mean_over(x: Floats, y: Floats) -> float:
+    """The mean of the piecewise linear curve through the points; of one point, its value."""
+    if x.size == 0:
+        return float("nan")
+    if x.size == 1 or x[-1] == x[0]:
+        return float(y.mean())
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+
+
+def mean_difference(
+    curve: Curve, other: Curve, low: float = 0.0, high: float = LARGEST_NORM_LOSS
+) -> float:
+    """Mean of ``curve - other`` over their common support within [low, high].
+
+    The difference is taken where the curve with fewer points really has them, so that only the
+    finer curve is interpolated, and averaged along x. (Interpolating a cut with three truncations
+    against one with fifty would make any bent curve look like a difference between the cuts.)
+    Points at which both keep the whole kernel count, as differences of zero. Not a number without
+    common support, or where the coarser curve has no truncation inside it.
+    """
+    support = common_support((curve, other), low, high)
+    if support is None:
+        return float("nan")
+    coarse = min(curve, other, key=lambda c: np.count_nonzero(_inside(c.x, support)))
+    knots = coarse.x[_inside(coarse.x, support)]
+    if not np.any(knots > 0):
+        return float("nan")
+    return mean_over(knots, curve.at(knots) - other.at(knots))
+
+
+def _inside(x: Floats, support: tuple[float, float]) -> NDArray[np.bool_]:
+    return (x >= support[0]) & (x <= support[1])
+
+
+def later(crossing: Crossing, other: Crossing) -> float:
+    """+1 where the first crossing surely comes later, -1 where surely earlier, else 0.
+
+    Only the brackets are compared, so censoring and coarse grids can hide an order, not invent
+    one: Gehan, Biometrika 52 (1965) 203, for interval-censored pairs. Not a number where missing.
+    """
+    if np.isnan(crossing.value) or np.isnan(other.value):
+        return float("nan")
+    return float(crossing.last_good >= other.first_bad) - float(
+        other.last_good >= crossing.first_bad
+    )
+
+
+def mean_curve(curves: Sequence[Curve], low: float, high: float, points: int = 60) -> Curve | None:
+    """All networks' curves on one grid over their common support: y is (networks, points)."""
+    present = [c for c in curves if len(c)]
+    if not present:
+        return None
+    low = max(low, *(c.x[0] for c in present)) if present else low
+    high = min(high, *(c.x[-1] for c in present))
+    if low > high:
+        return None
+    x = np.linspace(low, high, points)
+    return Curve(x, np.stack([c.at(x) for c in present]))

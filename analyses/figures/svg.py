@@ -1,0 +1,49 @@
+"""Figures as SVG that never varies: text as text, no date, the same bytes at every run."""
+
+import io
+import re
+from typing import Any
+
+import matplotlib as mpl
+from pandas import DataFrame
+
+from analyses.figures.plot import Plot
+from analyses.figures.style import INK, SETTINGS
+
+
+def svg(plot: Plot, table: DataFrame, *, narrow: bool, prefix: str = "") -> str:
+    """The figure of a table as one SVG element."""
+    name = f"{prefix}{plot.name}-{'narrow' if narrow else 'wide'}"
+    settings: dict[Any, Any] = {**SETTINGS, "svg.hashsalt": name}
+    with mpl.rc_context(settings):
+        figure = plot.draw(table, narrow)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    return re.sub(r"<[^>]+>", _with_short_coordinates, text)
+
+
+def _with_short_coordinates(tag: re.Match[str]) -> str:
+    """A tag with two decimals in its numbers; what is written between tags stays as it is."""
+    return re.sub(r"(\d\.\d{2})\d+", r"\1", tag[0])
+
+
+def inlined(text: str, label: str) -> str:
+    """An SVG element to stand in a page: as wide as its box, in the page's text colour."""
+    head, rest = text.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*pt"', "", head)
+    head += f' role="img" aria-label="{label}"'
+    return f"{head}>{rest}".replace(INK, "currentColor")
+
+
+def standalone(text: str) -> str:
+    """An SVG element to stand in a file of its own, on white."""
+    head, rest = text.split(">", 1)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f'{head}><rect width="100%" height="100%" fill="white"/>{rest}'
+    )

@@ -1,0 +1,95 @@
+"""One number per network, from a table of networks by layers, and what had to be left out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from compressibility.store.reading import LayerData, NotMeasuredError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One number per network, the mean over its layers unless said otherwise.
+
+    Attributes:
+        values: The numbers, (networks,).
+        table: What they were made from, complete, (seed, layer).
+        present: Where there is a number at all, before the table was made complete, (seed, layer).
+        left_out: What the table does without, in words.
+    """
+
+    values: Floats
+    table: xr.DataArray
+    present: xr.DataArray
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the networks."""
+        return tuple(self.table["seed"].values.tolist())
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of the table."""
+        return tuple(self.table["layer"].values.tolist())
+
+    def with_values(self, values: Floats) -> "Sample":
+        """The same networks and layers with another number for each network."""
+        return replace(self, values=values)
+
+
+def sample(table: xr.DataArray, missing: str | None = None) -> Sample:
+    """Mean over layers for each network, over a complete part of a table (seed, layer).
+
+    Networks are comparable only over the same layers. Layers without any value (the cut does not
+    exist there, or nothing was measured) and networks without any are dropped first; of what
+    remains, either the incomplete networks or the incomplete layers, whichever costs fewer values.
+
+    Args:
+        table: Numbers, with NaN where there is none.
+        missing: What to say where there is no number at all.
+
+    Raises:
+        NotMeasuredError: Nothing complete remains.
+    """
+    table = table.transpose("seed", "layer")
+    present = table.notnull()
+    if missing is not None and not present.any():
+        raise NotMeasuredError(missing)
+    layers, seeds = present.any("seed"), present.any("layer")
+    inner = present[seeds.values, layers.values]
+    whole_seeds, whole_layers = inner.all("layer"), inner.all("seed")
+    if int(whole_seeds.sum()) * inner.sizes["layer"] >= inner.sizes["seed"] * whole_layers.sum():
+        kept = inner[whole_seeds.values]
+    else:
+        kept = inner[:, whole_layers.values]
+    if kept.size == 0:
+        raise NotMeasuredError("no network has been measured on the layers this needs")
+    left_out = []
+    if lost := _absent(table, kept, "seed"):
+        left_out.append(f"networks not (wholly) measured: seed {', '.join(lost)}")
+    if lost := _absent(inner, kept, "layer"):
+        left_out.append(f"layers measured in some networks only: {', '.join(lost)}")
+    complete = table.sel(seed=kept["seed"], layer=kept["layer"])
+    numbers = np.ascontiguousarray(complete.values)
+    return Sample(numbers.mean(axis=1), complete, present, tuple(left_out))
+
+
+def _absent(whole: xr.DataArray, kept: xr.DataArray, dim: str) -> list[str]:
+    return [str(label) for label in whole[dim].values if label not in kept[dim].values]
+
+
+def tabulate(data: LayerData, cell: Callable[[str, int], float]) -> xr.DataArray:
+    """The table (seed, layer) of a number computed for each network and layer, by their labels."""
+    values = [[cell(layer, seed) for layer in data.layers] for seed in data.seeds]
+    shape = (len(data.seeds), len(data.layers))
+    return xr.DataArray(
+        np.array(values, dtype=np.float64).reshape(shape),
+        {"seed": list(data.seeds), "layer": list(data.layers)},
+        ("seed", "layer"),
+    )
