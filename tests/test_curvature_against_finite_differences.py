@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from compressibility.networks.curvature import directional_curvatures, top_eigenvalues
+from compressibility.networks.curvature import curvatures_along, largest_eigenvalues
 from compressibility.networks.kernels import kernel_array, substituted
+from compressibility.networks.landscape import TrainingLoss
 
 
 def network() -> nn.Sequential:
@@ -50,16 +51,16 @@ def test_curvature_is_the_second_difference_of_the_loss_along_the_direction(laye
     h = 1e-3
     ahead, here, back = (loss_at(model, layer, kernel + s * h * unit) for s in (1, 0, -1))
     x, y = images()
-    (found,) = directional_curvatures(
-        model, layer, [(x[:4], y[:4]), (x[4:], y[4:])], direction[None], dtype=torch.float64
-    )
+    loss = TrainingLoss(model, [(x[:4], y[:4]), (x[4:], y[4:])], dtype=torch.float64)
+    (found,) = curvatures_along(loss.hessian([layer]), direction[None])
     assert found == pytest.approx((ahead - 2 * here + back) / h**2, rel=1e-4)
 
 
 def test_the_loss_bends_along_the_top_eigenvector_by_its_eigenvalue():
     model = network()
     rng = np.random.default_rng(3)
-    found = top_eigenvalues(model, ["3"], [images()], 1, rng, dtype=torch.float64)
+    loss = TrainingLoss(model, [images()], dtype=torch.float64)
+    found = largest_eigenvalues(loss.hessian(["3"]), 1, rng)
     kernel = kernel_array(model, "3")
     unit = found.eigenvectors[0].reshape(kernel.shape)
     h = 1e-3

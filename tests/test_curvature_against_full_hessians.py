@@ -1,7 +1,7 @@
 """Curvature against Hessians written out in full: by hand, and by torch.func.hessian."""
 
-import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention, softmax
 
 from compressibility.networks.curvature import (
-    Batches,
     Estimate,
-    directional_curvatures,
-    hessian_trace,
-    layer_curvature,
+    curvatures_along,
+    largest_eigenvalues,
     random_directions,
-    top_eigenvalues,
     trace_estimate,
 )
 from compressibility.networks.kernels import weights_hash
+from compressibility.networks.landscape import Batches, TrainingLoss
 
 
 class Residual(nn.Module):
@@ -79,6 +77,13 @@ def full_hessian(model: nn.Module, layers: list[str], batches: Batches) -> np.nd
     return hessian
 
 
+def along(
+    model: nn.Module, layer: str, batches: Batches, directions: np.ndarray, **options: Any
+) -> np.ndarray:
+    hessian = TrainingLoss(model, batches, **options).hessian([layer])
+    return curvatures_along(hessian, directions, at_once=hessian.at_once)
+
+
 def quotients(hessian: np.ndarray, directions: np.ndarray) -> np.ndarray:
     rows = directions.reshape(len(directions), -1)
     return np.einsum("pi,ij,pj->p", rows, hessian, rows) / (rows**2).sum(1)
@@ -94,10 +99,12 @@ def test_curvature_of_a_softmax_regression_is_the_hessian_by_hand():
     hessian = np.einsum("nab,ni,nj->aibj", covariance, images, images).reshape(15, 15) / 7
 
     directions = rng.standard_normal((4, 3, 5, 1, 1))
-    found = layer_curvature(model, "0", batches, directions, 6, rng, dtype=torch.float64)
-    assert found.directional == pytest.approx(quotients(hessian, directions), rel=1e-12)
-    assert found.eigenvalue == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-6)
-    assert found.random.shape == (6,)
+    found = TrainingLoss(model, batches, dtype=torch.float64).hessian(["0"])
+    along_each = curvatures_along(found, directions)
+    assert along_each == pytest.approx(quotients(hessian, directions), rel=1e-12)
+    top = largest_eigenvalues(found, 1, rng)
+    assert top.eigenvalues == pytest.approx(np.linalg.eigvalsh(hessian)[-1:], rel=1e-6)
+    assert found @ np.eye(15) == pytest.approx(hessian, abs=1e-14)
 
 
 @pytest.mark.parametrize("layer", ["stem", "conv", "shortcut", "head"])
@@ -109,7 +116,7 @@ def test_directional_curvatures_are_the_quotients_of_the_full_hessian(
     hessian = full_hessian(model, [layer], batches)
     shape = model.get_submodule(layer).weight.shape
     directions = np.random.default_rng(2).standard_normal((9, *shape))
-    found = directional_curvatures(model, layer, batches, directions, dtype=dtype)
+    found = along(model, layer, batches, directions, dtype=dtype)
     assert found.dtype == np.float64
     norm = np.linalg.norm(hessian, 2)
     assert np.abs(found - quotients(hessian, directions)).max() <= accuracy * norm
@@ -119,9 +126,9 @@ def test_directional_curvatures_are_the_quotients_of_the_full_hessian(
 def test_top_eigenvalues_are_those_of_the_full_hessian_with_honest_residuals(layers: list[str]):
     model, batches = residual_network()
     hessian = full_hessian(model, layers, batches)
-    found = top_eigenvalues(
-        model, layers, batches, 3, np.random.default_rng(3), tolerance=1e-6, dtype=torch.float64
-    )
+    loss = TrainingLoss(model, batches, dtype=torch.float64)
+    rng = np.random.default_rng(3)
+    found = largest_eigenvalues(loss.hessian(layers), 3, rng, tolerance=1e-6)
     truth = np.linalg.eigvalsh(hessian)[::-1]
     assert found.eigenvalues == pytest.approx(truth[:3], rel=1e-9)
     assert found.eigenvectors.shape == (3, len(hessian))
@@ -135,7 +142,8 @@ def test_float32_eigenvalues_lie_within_their_residuals_of_the_truth():
     model, batches = residual_network()
     layers = ["stem", "conv", "head"]
     truth = np.linalg.eigvalsh(full_hessian(model, layers, batches))[::-1]
-    found = top_eigenvalues(model, layers, batches, 3, np.random.default_rng(3))
+    loss = TrainingLoss(model, batches)
+    found = largest_eigenvalues(loss.hessian(layers), 3, np.random.default_rng(3))
     rounding = 2e-6 * truth[0]
     assert (np.abs(found.eigenvalues - truth[:3]) <= found.residuals + rounding).all()
     assert (found.residuals <= 1e-3 * found.eigenvalues).all()
@@ -146,25 +154,17 @@ def test_the_trace_is_estimated_without_bias_and_with_its_true_standard_error(di
     model, batches = residual_network()
     hessian = full_hessian(model, ["stem"], batches)
     size, samples = len(hessian), 500
-    found = layer_curvature(
-        model,
-        "stem",
-        batches,
-        np.zeros((0, size)),
-        samples,
-        np.random.default_rng(4),
-        distribution=distribution,
-    )
+    drawn = random_directions(samples, size, np.random.default_rng(4), distribution)
+    found = trace_estimate(along(model, "stem", batches, drawn), size)
     off = ((hessian - np.diag(hessian.diagonal())) ** 2).sum()
     # variance of dᵀHd: 2 Σ_{i≠j} H² for signs; on the sphere, with s the size,
     # s² · 2 (s tr H² − (tr H)²) / (s² (s + 2))
     squares = (hessian**2).sum()
     on_sphere = 2 * (size * squares - np.trace(hessian) ** 2) / (size + 2)
     variance = 2 * off if distribution == "rademacher" else on_sphere
-    assert found.trace.standard_error == pytest.approx(math.sqrt(variance / samples), rel=0.2)
-    assert abs(found.trace.value - np.trace(hessian)) <= 4 * math.sqrt(variance / samples)
-    assert found.trace.samples == samples
-    assert found.directional.shape == (0,)
+    assert found.standard_error == pytest.approx(math.sqrt(variance / samples), rel=0.2)
+    assert abs(found.value - np.trace(hessian)) <= 4 * math.sqrt(variance / samples)
+    assert found.samples == samples
 
 
 def test_the_joint_trace_is_that_of_the_full_hessian_within_its_true_standard_error():
@@ -172,12 +172,14 @@ def test_the_joint_trace_is_that_of_the_full_hessian_within_its_true_standard_er
     layers = ["stem", "conv", "head"]
     hessian = full_hessian(model, layers, batches)
     samples = 500
-    found = hessian_trace(model, layers, batches, samples, np.random.default_rng(4))
+    found = TrainingLoss(model, batches).hessian(layers)
+    drawn = random_directions(samples, found.shape[0], np.random.default_rng(4))
+    estimate = trace_estimate(curvatures_along(found, drawn, at_once=100), found.shape[0])
     off = ((hessian - np.diag(hessian.diagonal())) ** 2).sum()
     error = math.sqrt(2 * off / samples)
-    assert found.standard_error == pytest.approx(error, rel=0.2)
-    assert abs(found.value - np.trace(hessian)) <= 4 * error
-    assert found.samples == samples
+    assert estimate.standard_error == pytest.approx(error, rel=0.2)
+    assert abs(estimate.value - np.trace(hessian)) <= 4 * error
+    assert estimate.samples == samples
 
 
 def test_estimates_are_means_with_their_standard_errors():
@@ -190,7 +192,7 @@ def test_the_length_of_a_direction_does_not_matter_and_zero_is_no_direction():
     model, batches = residual_network()
     one = np.random.default_rng(5).standard_normal((4, 2, 3, 3))
     directions = np.stack([one, 1e200 * one, 0 * one, -1e-200 * one])
-    found = directional_curvatures(model, "conv", batches, directions, dtype=torch.float64)
+    found = along(model, "conv", batches, directions, dtype=torch.float64)
     assert np.isnan(found).tolist() == [False, False, True, False]
     assert found[[1, 3]] == pytest.approx(found[0], rel=1e-12)
 
@@ -198,9 +200,9 @@ def test_the_length_of_a_direction_does_not_matter_and_zero_is_no_direction():
 def test_multiplying_fewer_directions_at_once_changes_nothing_but_rounding():
     model, batches = residual_network()
     directions = np.random.default_rng(6).standard_normal((7, 36))
-    options = {"dtype": torch.float64}
-    alone = directional_curvatures(model, "stem", batches, directions, memory=1, **options)
-    together = directional_curvatures(model, "stem", batches, directions, **options)
+    alone = along(model, "stem", batches, directions, memory=1, dtype=torch.float64)
+    together = along(model, "stem", batches, directions, dtype=torch.float64)
+    assert TrainingLoss(model, batches, memory=1).hessian(["stem"]).at_once == 1
     assert alone == pytest.approx(together, rel=1e-10)
 
 
@@ -209,22 +211,19 @@ def test_the_generator_alone_decides_and_nothing_else_is_touched():
     before, mode = weights_hash(model), [m.training for m in model.modules()]
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     directions = np.random.default_rng(7).standard_normal((2, 36))
-    found = [
-        layer_curvature(model, "stem", batches, directions, 4, np.random.default_rng(seed))
-        for seed in (0, 0, 1)
-    ]
-    first, again, other = (
-        np.concatenate([[f.eigenvalue, f.residual, f.trace.value], f.random, f.directional])
-        for f in found
-    )
+    hessian = TrainingLoss(model, batches).hessian(["stem"])
+    found = []
+    for seed in (0, 0, 1):
+        rng = np.random.default_rng(seed)
+        drawn = random_directions(4, 36, rng)
+        top = largest_eigenvalues(hessian, 2, rng)
+        numbers = (top.eigenvalues, top.residuals, top.eigenvectors.ravel())
+        random = curvatures_along(hessian, drawn)
+        found.append(np.concatenate([random, *numbers, curvatures_along(hessian, directions)]))
+    first, again, other = found
     assert np.array_equal(first, again)
-    assert not np.array_equal(found[0].random, found[2].random)
+    assert not np.array_equal(first[:4], other[:4])
     assert np.array_equal(first[-2:], other[-2:])
-    pairs = [
-        top_eigenvalues(model, ["stem"], batches, 2, np.random.default_rng(0)) for _ in range(2)
-    ]
-    for field in dataclasses.fields(pairs[0]):
-        assert np.array_equal(getattr(pairs[0], field.name), getattr(pairs[1], field.name))
     assert weights_hash(model) == before
     assert [m.training for m in model.modules()] == mode
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -235,9 +234,9 @@ def test_the_generator_alone_decides_and_nothing_else_is_touched():
 def test_frozen_weights_have_curvature_too():
     model, batches = residual_network()
     directions = np.random.default_rng(8).standard_normal((3, 36))
-    free = directional_curvatures(model, "stem", batches, directions)
+    free = along(model, "stem", batches, directions)
     model.requires_grad_(False)
-    assert np.array_equal(directional_curvatures(model, "stem", batches, directions), free)
+    assert np.array_equal(along(model, "stem", batches, directions), free)
     assert not model.stem.weight.requires_grad
 
 
@@ -259,7 +258,7 @@ def test_attention_has_second_derivatives():
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         hessian = full_hessian(model, ["embed"], batches)
     directions = rng.standard_normal((3, 12))
-    found = directional_curvatures(model, "embed", batches, directions, dtype=torch.float64)
+    found = along(model, "embed", batches, directions, dtype=torch.float64)
     assert found == pytest.approx(quotients(hessian, directions), rel=1e-9)
 
 
@@ -268,7 +267,8 @@ def test_the_curvature_of_a_network_that_is_all_but_certain_does_not_vanish():
     image, margin = torch.tensor([[1.0, 2.0, 2.0]]), 60.0
     with torch.no_grad():
         model[1].weight.copy_(torch.stack([image[0] * margin / 9, torch.zeros(3)]))
-    top = top_eigenvalues(model, ["1"], [(image, torch.tensor([0]))], 1, np.random.default_rng(0))
+    loss = TrainingLoss(model, [(image, torch.tensor([0]))])
+    top = largest_eigenvalues(loss.hessian(["1"]), 1, np.random.default_rng(0))
     by_hand = 2 * 9 * np.exp(-margin)  # p (1 - p) |x|² (1, -1)(1, -1)ᵀ
     assert top.eigenvalues == pytest.approx([by_hand], rel=1e-3)
 
@@ -277,10 +277,11 @@ def test_a_flat_loss_has_no_curvature():
     model, batches = residual_network()
     with torch.no_grad():
         model.head.weight.zero_()
-    found = layer_curvature(model, "stem", batches, np.ones((1, 36)), 3, np.random.default_rng(10))
-    assert found.eigenvalue == 0
-    assert found.trace == Estimate(0, 0, 3)
-    assert found.directional.tolist() == [0]
+    hessian, rng = TrainingLoss(model, batches).hessian(["stem"]), np.random.default_rng(10)
+    assert largest_eigenvalues(hessian, 1, rng).eigenvalues.tolist() == [0]
+    drawn = curvatures_along(hessian, random_directions(3, 36, rng))
+    assert trace_estimate(drawn, 36) == Estimate(0, 0, 3)
+    assert curvatures_along(hessian, np.ones((1, 36))).tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -296,33 +297,32 @@ def test_a_flat_loss_has_no_curvature():
             {"directions": np.full((2, 36), np.nan)},
             "direction 0 has NaN or infinite entries: the Hessian over stem",
         ),
-        ({"n_random": 0}, "0 random directions asked for: at least 1"),
     ],
 )
 def test_bad_input_is_refused_in_a_line(change: dict, message: str):
     model, batches = residual_network()
-    arguments = {
-        "layer": "stem",
-        "batches": batches,
-        "directions": np.ones((2, 36)),
-        "n_random": 2,
-        "rng": np.random.default_rng(0),
-    }
+    arguments = {"layer": "stem", "batches": batches, "directions": np.ones((2, 36))}
     with pytest.raises(ValueError, match=message):
-        layer_curvature(model, **(arguments | change))
+        along(model, **(arguments | change))
+
+
+def test_no_random_direction_is_refused():
+    with pytest.raises(ValueError, match="0 random directions asked for: at least 1"):
+        random_directions(0, 36, np.random.default_rng(0))
 
 
 def test_too_many_eigenvalues_are_refused():
     model, batches = residual_network()
+    hessian = TrainingLoss(model, batches).hessian(["stem"])
     with pytest.raises(ValueError, match="36 eigenvalues of 36 weights: ask for 1 to 35"):
-        top_eigenvalues(model, ["stem"], batches, 36, np.random.default_rng(0))
+        largest_eigenvalues(hessian, 36, np.random.default_rng(0))
 
 
 def test_batch_norm_without_running_statistics_is_refused():
     model, batches = residual_network()
     model.norm = nn.BatchNorm2d(4, track_running_stats=False).double()
     with pytest.raises(ValueError, match="layer 'norm' keeps no running statistics"):
-        top_eigenvalues(model, ["stem"], batches, 1, np.random.default_rng(0))
+        TrainingLoss(model, batches)
 
 
 def test_random_directions_have_mean_zero_and_unit_variance():
