@@ -189,6 +189,11 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
     kinds = {kind.__name__: kind for kind in (VanillaCNN, ResNet50)}
     settings = {name: _frozen(value) for name, value in data.items()}
     try:
+        if "plans" in settings:
+            plans = settings.pop("plans")
+            settings["thresholds"] = plans["truncation"]["thresholds"]
+            settings["norm_loss_levels"] = plans["controls"]["norm_loss_levels"]
+            settings["hessian"] = plans.get("hessian")
         architecture, hessian = dict(settings["architecture"]), settings["hessian"]
         return Experiment(
             **settings

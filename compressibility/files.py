@@ -2,15 +2,18 @@
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write aside in the same folder, flush to the disk, and rename; missing folders are made.
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path aside, in the same folder; what the block writes there then stands under ``path``.
 
-    Under the name stands, at every moment, what stood there before or all of ``content``. On any
-    exception nothing is left beside it.
+    It is flushed to the disk and renamed; missing folders are made. Under the name stands, at
+    every moment, what stood there before or all that is new. On any exception nothing is left
+    beside it.
 
     Raises:
         OSError: As the operating system says it: unwritable folder, full disk.
@@ -18,9 +21,8 @@ def write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
+        yield aside
+        with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     except BaseException as error:
@@ -29,3 +31,13 @@ def write_whole(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as `replaced` does.
+
+    Raises:
+        OSError: As the operating system says it: unwritable folder, full disk.
+    """
+    with replaced(path) as aside:
+        aside.write_bytes(content)

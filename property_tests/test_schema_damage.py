@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 
-from compressibility.store.schema import SCHEMA_VERSION, TABLE, Flag, Group
-from compressibility.store.validation import SchemaError, validate
+from compressibility.store.rules import SchemaError, validate
+from compressibility.store.schema import SCHEMA_VERSION, TABLES, Flag, declared
 from compressibility.tensors.modes import CUTS, same_as
 from property_tests.datasets import whole_datasets
 
@@ -148,14 +148,14 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     ),
     "no title": ("attribute title", without_root("title")),
     "no checksum": ("attribute images_checksum", without_root("images_checksum")),
-    "empty commit": ("attribute commit", with_root("commit", "")),
+    "reasons of no layer": ("attribute left_out is 3", with_root("left_out", "3")),
     "experiment not JSON": (
         "attribute experiment is not JSON",
         with_root("experiment", "{'name': 1}"),
     ),
     "versions not JSON": (
-        "attribute library_versions is not JSON",
-        with_root("library_versions", "numpy 2"),
+        "network_versions: 'numpy 2' is no JSON",
+        every("network_versions", "numpy 2"),
     ),
     "no schema version": ("attribute schema_version is missing", without_root("schema_version")),
     "schema version as text": ("attribute schema_version", with_root("schema_version", "1")),
@@ -197,7 +197,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     "no channels": ("out_channels at .* at least 1", coordinate("out_channels", first(0))),
     "parameters miscounted": ("parameters at .* entries", coordinate("parameters", first(1))),
     "no groups": ("groups at .* at least 1", coordinate("groups", first(0))),
-    "equal cut misnamed": ("same_as at .* must be 'OUT'", assigned("same_as", "IN")),
+    "equal cut misnamed": ("same_as at .* is not what the shape", assigned("same_as", "IN")),
     "count above the images": ("n_correct at .* outside", shifted("n_correct", 10_001)),
     "perturbed count above the images": (
         "perturbed_n_correct at .* outside",
@@ -240,7 +240,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
         "compression_ratio at .* not positive",
         assigned("compression_ratio", 0.0),
     ),
-    "rank of zero": ("rank at .* no rank", assigned("rank", 0, threshold=-1)),
+    "rank of zero": ("rank at .* must be at least 1", assigned("rank", 0, threshold=-1)),
     "rank above the Schmidt values": ("rank at .* exceeds the", assigned("rank", 99)),
     "rank rising with the threshold": ("rank at .* rises", lambda ds: rising_rank(ds)),
     "Schmidt values rising": (
@@ -284,7 +284,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
     ),
 }
 DAMAGES |= {
-    f"{name} lost": (f"{name} at .* is missing, but", assigned(name, TABLE[name].missing))
+    f"{name} lost": (f"{name} at .* is missing, but", assigned(name, declared()[name].missing))
     for name in (
         "weights_hash",
         "baseline_n_correct",
@@ -302,13 +302,13 @@ DAMAGES |= {
     )
 }
 DAMAGES |= {
-    f"{group.value} flagged as not measured": (
-        rf"{group.value}_key at .* says not measured"
-        if group is not Group.CURVATURE
+    f"{name} flagged as not measured": (
+        rf"{name}_key at .* says not measured"
+        if name != "curvature"
         else "hessian_layer_eigenvalue at .* is there, but",
-        every(f"{group.value}_flag", Flag.NOT_MEASURED.value),
+        every(f"{name}_flag", Flag.NOT_MEASURED.value),
     )
-    for group in Group
+    for name in TABLES
 }
 
 

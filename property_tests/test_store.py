@@ -11,11 +11,11 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compressibility.store.keys import canonical_json, content_key
 from compressibility.store.netcdf import open_dataset, save
-from compressibility.store.provenance import canonical_json, content_key
-from compressibility.store.schema import TABLE, Flag
+from compressibility.store.rules import validate
+from compressibility.store.schema import CORE, TABLES, Flag, declared, present
 from compressibility.store.summary import summarise
-from compressibility.store.validation import validate
 from property_tests.datasets import (
     blank_datasets,
     partial_datasets,
@@ -39,9 +39,9 @@ def test_a_blank_dataset_is_valid_and_holds_every_variable_at_its_missing_value(
     dataset: xr.Dataset,
 ) -> None:
     validate(dataset)
-    assert set(dataset.variables) == set(TABLE)
+    assert set(dataset.variables) == set(declared(present(dataset)))
     for name in set(dataset.data_vars) - {"same_as"}:
-        missing = TABLE[name].missing
+        missing = declared()[name].missing
         assert all(
             value == missing or (missing != missing and value != value)
             for value in dataset[name].values.ravel()
@@ -72,7 +72,7 @@ def test_a_file_reads_the_same_without_this_package(dataset: xr.Dataset) -> None
         save(dataset, path)
         with xr.open_dataset(path, engine="netcdf4") as plain:
             xr.testing.assert_identical(plain.load(), dataset)
-            for name, variable in TABLE.items():
+            for name, variable in declared(present(dataset)).items():
                 if variable.dtype != "str":
                     assert plain[name].dtype == np.dtype(variable.dtype)
 
@@ -87,16 +87,18 @@ def test_the_order_of_dimensions_does_not_matter(dataset: xr.Dataset, random: Ra
 
 @SOME
 @given(partial_datasets())
-def test_a_summary_counts_the_keys_and_names_the_rest(dataset: xr.Dataset) -> None:
+def test_a_summary_counts_the_keys_and_names_the_rest_and_the_failures(dataset: xr.Dataset) -> None:
     summary = summarise(dataset)
-    missing = {(g.group, *place) for g in summary.groups for place in g.missing}
-    for group, layer, seed in tasks(dataset):
-        place = {"seed": seed} if layer is None else {"layer": layer, "seed": seed}
-        is_missing = (group, *place.values()) in missing
-        assert is_missing == (dataset[f"{group.value}_key"].sel(place).item() == "")
-    for counted in summary.groups:
-        assert counted.n_measured + len(counted.missing) == counted.n_tasks
-    assert summary.is_whole == (not missing)
+    counted = {each.table.name: each for each in summary.tables}
+    for task in tasks(dataset):
+        book = TABLES[task.table].book
+        keyed = dataset[book("key")].sel(task.place).item() != ""
+        failure = dataset[book("failure")].sel(task.place).item()
+        assert (task.labels in counted[task.table].missing) == (not keyed)
+        assert counted[task.table].failures.get(task.labels, "") == failure
+    for each in summary.tables:
+        assert each.n_measured + len(each.missing) + len(each.failures) == each.n_tasks
+    assert summary.is_whole == all(each.is_whole for each in summary.tables)
 
 
 def test_the_drawn_datasets_are_of_every_kind() -> None:
@@ -106,21 +108,23 @@ def test_the_drawn_datasets_are_of_every_kind() -> None:
     @given(partial_datasets())
     def draw(dataset: xr.Dataset) -> None:
         summary = summarise(dataset)
-        seen.update(flag.name for flag in Flag if (dataset.truncation_flag == flag.value).any())
+        flags = [dataset[f.name].values.ravel() for t in present(dataset) for f in t.flags]
+        seen.update(Flag(value).name for value in np.unique(np.concatenate(flags)))
+        seen.update(f"with {table.name}" for table in present(dataset))
+        seen.update(f"without {name}" for name in set(TABLES) - {t.name for t in present(dataset)})
         seen.add("whole" if summary.is_whole else "partial")
         seen.add("several seeds" if len(summary.seeds) > 1 else "one seed")
         seen.add("several layers" if len(summary.layers) > 1 else "one layer")
         if not all(name.isascii() for name in summary.layers):
             seen.add("letters beyond ASCII")
-        if (dataset.kernel_norm == 0).any():
+        if "kernel_norm" in dataset and (dataset.kernel_norm == 0).any():
             seen.add("zero kernel")
 
     draw()
     assert seen >= {
-        "MEASURED",
-        "NOT_MEASURED",
-        "SAME_AS_OTHER_CUT",
-        "TRIVIAL_CUT",
+        *(flag.name for flag in Flag),
+        *(f"with {name}" for name in TABLES),
+        *(f"without {name}" for name in set(TABLES) - {CORE.name}),
         "partial",
         "several seeds",
         "several layers",

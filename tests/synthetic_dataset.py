@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from compressibility.store.layout import blank
 from compressibility.store.schema import Flag
-from compressibility.store.template import blank
 from compressibility.tensors.modes import CUTS, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
@@ -74,22 +74,23 @@ def make(
     layers = [Layer(n, s, d) for d, (n, s) in enumerate(zip(names, shapes, strict=True), 1)]
     ds = blank(
         layers,
-        thresholds=THRESHOLDS,
         seeds=range(n_seeds),
-        norm_loss_levels=LEVELS,
-        n_directions=16,
-        n_eigenvalues=5,
+        coordinates={
+            "threshold": THRESHOLDS,
+            "norm_loss_level": LEVELS,
+            "direction": range(1, 17),
+            "eigenvalue_index": range(1, 6),
+        },
+        tables=["truncation", "controls", "hessian", "curvature"],
         attributes={
             "title": title,
             "source": "synthetic",
             "history": "made by tests/synthetic_dataset.py",
             "references": "none",
-            "schema_version": 1,
-            "package_version": "0.0.0",
-            "library_versions": '{"numpy": "0"}',
-            "commit": "0" * 40,
+            "schema_version": 2,
             "images_checksum": "0" * 64,
             "experiment": f'{{"name": "{title}", "architecture": "vanilla", "images": "none"}}',
+            "left_out": "{}",
         },
     )
     ds["n_images"] = xr.Variable((), np.int64(n_images), ds["n_images"].attrs)
@@ -131,6 +132,8 @@ def make(
         v[f"{group}_device"][...] = "none"
         v[f"{group}_precision"][...] = "float32"
         v[f"{group}_key"][...] = "0"
+        v[f"{group}_commit"][...] = "0" * 40
+        v[f"{group}_versions"][...] = '{"numpy": "0"}'
     v["weights_hash"][...] = "0"
     return answer(ds, effects, rng)
 

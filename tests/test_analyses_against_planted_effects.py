@@ -21,7 +21,7 @@ from analyses.statistics import sign_flip_test
 from analyses.topics import CLAIMS
 from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData, NotMeasuredError
-from compressibility.store.schema import Flag
+from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.spectra import Spectrum
 from tests import synthetic_dataset
 from tests.synthetic_dataset import Effects, make
@@ -253,10 +253,8 @@ def test_two_mode_cuts_that_are_better_are_recognised():
 def unmeasured(dataset, group):
     """The dataset with one group of variables taken away again."""
     lost = dataset.copy(deep=True)
-    from compressibility.store.schema import VARIABLES
-
-    for variable in VARIABLES:
-        if variable.group is not None and variable.group.value == group:
+    for variable in TABLES[group].variables:
+        if not variable.part:
             lost[variable.name].values[...] = variable.missing
     for name in (f"{group}_flag", "directional_curvature_flag" if group == "curvature" else ""):
         if name in lost:

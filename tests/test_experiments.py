@@ -9,7 +9,7 @@ from compressibility.experiments import (
     named,
     seeds_from,
 )
-from compressibility.store.provenance import canonical_json
+from compressibility.store.keys import canonical_json
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
 

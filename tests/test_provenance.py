@@ -4,24 +4,27 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from compressibility import __version__
+from compressibility.store.keys import canonical_json, content_key
 from compressibility.store.provenance import (
+    TaskProvenance,
     attributes,
-    canonical_json,
     commit,
-    content_key,
     device_name,
     library_versions,
     merged_history,
 )
 from compressibility.store.schema import ATTRIBUTES, SCHEMA_VERSION
 
+PACKAGE = Path(__file__).parents[1] / "compressibility"
 MOMENT = datetime(2024, 3, 21, 12, 30, tzinfo=UTC)
 
 
@@ -31,18 +34,43 @@ def test_the_attributes_are_those_of_the_schema() -> None:
         experiment={"seeds": (0, 1), "τ": 0.5},
         images_checksum="ab",
         event="measure digits",
+        left_out={"head": "a linear layer"},
         moment=MOMENT,
     )
     assert set(made) == set(ATTRIBUTES)
-    version = f"{__version__} ({made['commit']})"
+    version = f"{__version__} ({commit(PACKAGE)})"
     assert made["history"] == f"2024-03-21T12:30:00+00:00 compressibility {version}: measure digits"
     assert json.loads(str(made["experiment"])) == {"seeds": [0, 1], "τ": 0.5}
-    assert json.loads(str(made["library_versions"]))["numpy"] == np.__version__
+    assert made["left_out"] == '{"head":"a linear layer"}'
     assert made["schema_version"] == SCHEMA_VERSION
 
 
+def test_what_nobody_recorded_is_not_told_as_nothing() -> None:
+    made = attributes(title="digits", experiment={}, images_checksum="ab", event="measure digits")
+    assert made["left_out"] == "null"
+
+
+def test_a_task_tells_of_the_checkout_and_the_versions_that_did_it() -> None:
+    done = TaskProvenance.here("key", "cpu", "float32", failure="diverged")
+    assert (done.key, done.device, done.precision, done.failure) == (
+        *("key", "cpu", "float32", "diverged"),
+    )
+    assert done.commit == commit(PACKAGE)
+    versions = json.loads(done.versions)
+    assert versions["compressibility"] == __version__
+    assert versions["numpy"] == np.__version__
+
+
 def test_versions_name_the_installed_libraries_without_importing_them() -> None:
-    assert {"python", "numpy", "xarray", "netCDF4"} <= set(library_versions())
+    found = library_versions()
+    assert found["torch"] == metadata.version("torch")
+    assert {"compressibility", "python", "numpy", "xarray", "netCDF4"} <= set(found)
+    check = (
+        "import sys; from compressibility.store.provenance import library_versions; "
+        "print('torch' in library_versions(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
 
 
 def test_an_experiment_that_json_cannot_hold_is_told() -> None:

@@ -24,7 +24,7 @@ from analyses.report.write import write
 from analyses.words import interval_text
 from compressibility.store.netcdf import save
 from compressibility.store.reading import LayerData
-from compressibility.store.schema import VARIABLES
+from compressibility.store.schema import declared
 from tests.synthetic_dataset import Effects, make
 
 RESNET = (
@@ -273,8 +273,8 @@ def test_a_resnet_gets_the_papers_first_experiments(resnet):
 def test_layers_that_are_not_measured_get_no_panels():
     whole = make(Effects(), n_seeds=1, names=RESNET, shapes=RESNET_SHAPES)
     partial = whole.copy(deep=True)
-    for variable in VARIABLES:
-        if variable.parts and "layer" in variable.dims:
+    for variable in declared().values():
+        if variable.flag and "layer" in variable.dims:
             held = partial[variable.name]
             partial[variable.name] = held.where(held["layer"] == "conv1", variable.missing)
     assert LayerData(partial).measured_layers == ("conv1",)

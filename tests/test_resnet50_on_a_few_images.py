@@ -10,7 +10,7 @@ from PIL import Image
 from compressibility.evaluation import plain_evaluation
 from compressibility.experiments import EXPERIMENTS, Experiment
 from compressibility.measuring import tasks
-from compressibility.store.validation import validate
+from compressibility.store.rules import validate
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import truncate
 from tests.small_experiment import measure_in, place_in

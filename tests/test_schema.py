@@ -1,77 +1,108 @@
 """The table of variables, against the definitions it stands for."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from compressibility.store import schema
+from compressibility.store.cuts import n_schmidt_values
 from compressibility.store.documentation import markdown
 from compressibility.store.schema import (
     ATTRIBUTES,
-    BOOKKEEPING,
-    COORDINATES,
-    DIMENSIONS,
-    FLAGS,
-    MODES,
-    TABLE,
-    VARIABLES,
-    Group,
-    Part,
-    members,
+    CORE,
+    TABLES,
+    declared,
+    dimensions,
+    named,
 )
-from compressibility.store.template import n_schmidt_values
 from compressibility.tensors.modes import CUTS, matricize
 from property_tests.datasets import blank_dataset
 
-
-def test_the_modes_are_the_labels_of_the_seven_cuts() -> None:
-    assert tuple(cut.label for cut in CUTS) == MODES
+EVERY = [pytest.param(table, id=name) for name, table in TABLES.items()]
 
 
-def test_every_name_stands_once() -> None:
-    assert len(TABLE) == len(COORDINATES) + len(VARIABLES) + len(FLAGS) + len(BOOKKEEPING)
+def test_every_variable_stands_in_one_table_or_is_measured_in_parts_that_do_not_meet() -> None:
+    owners: dict[str, list[tuple[str, ...]]] = {}
+    for table in TABLES.values():
+        for variable in table.stored:
+            owners.setdefault(variable.name, []).append(variable.part)
+    assert not set(owners) & {v.name for d in dimensions().values() for v in (d.coordinate,)}
+    for name, parts in owners.items():
+        labels = [label for part in parts for label in part]
+        assert len(parts) == 1 or (all(parts) and len(set(labels)) == len(labels)), name
 
 
-def test_every_dimension_has_a_coordinate_of_its_name() -> None:
-    used = {dim for variable in TABLE.values() for dim in variable.dims}
-    assert used == set(DIMENSIONS)
-    assert all(TABLE[name].dims == (name,) for name in DIMENSIONS)
+def test_a_variable_that_several_tables_measure_is_declared_alike_by_all() -> None:
+    for name, variable in declared().items():
+        for table in TABLES.values():
+            for other in table.stored:
+                if other.name == name:
+                    told = replace(other, part=variable.part, flag=variable.flag)
+                    assert told == variable
 
 
-def test_every_variable_is_described() -> None:
-    for variable in TABLE.values():
-        assert variable.definition.endswith(".")
-        assert variable.long_name
-        assert variable.source
-        assert variable.units in {"1", "nat"}
-        assert variable.dtype in {"float64", "int64", "int8", "str"}
+@pytest.mark.parametrize("table", EVERY)
+def test_a_table_lies_along_its_own_dimensions(table) -> None:
+    own = {dimension.name for dimension in table.dimensions}
+    used = {dim for variable in table.stored for dim in variable.dims}
+    described = {v.name for d in table.dimensions for v in d.described_by}
+    assert used | set(table.per) <= own
+    assert own - used <= {"layer"}, "a dimension that nothing lies along"
+    assert all(set(v.dims) <= own for d in table.dimensions for v in d.described_by)
+    assert not described & {variable.name for variable in table.stored}
 
 
-def test_every_flag_is_in_the_table_and_lies_within_its_variable() -> None:
-    for variable in VARIABLES:
-        for part in variable.parts:
-            flag = TABLE[part.flag]
-            assert flag in FLAGS
-            if variable.name != "kernel_norm":
-                assert set(flag.dims) <= set(variable.dims)
+@pytest.mark.parametrize("variable", declared().values(), ids=lambda v: v.name)
+def test_every_variable_is_described(variable) -> None:
+    assert variable.definition.endswith(".")
+    assert variable.long_name
+    assert variable.source
+    assert variable.units in {"1", "nat"}
+    assert variable.dtype in {"float64", "int64", "int8", "str"}
 
 
-def test_every_variable_but_two_is_measured_by_a_group() -> None:
-    assert {v.name for v in VARIABLES if not v.parts} == {"same_as", "n_images"}
-    assert all(members(group) for group in Group)
+@pytest.mark.parametrize("table", EVERY)
+def test_what_a_table_measures_has_a_flag_of_the_table_beside_it(table) -> None:
+    flags = {flag.name: flag for flag in table.flags}
+    for variable in table.variables:
+        assert set(table.per) <= set(variable.dims)
+        assert set(table.per) <= set(flags[variable.flag].dims)
+    assert {variable.flag for variable in table.variables} == set(flags)
+    assert not any(variable.flag for variable in table.given)
+
+
+@pytest.mark.parametrize("table", EVERY)
+def test_bounds_descents_and_rules_speak_of_what_is_there(table) -> None:
+    here = set(declared((CORE, table)))
+    for variable in table.variables:
+        assert not variable.descends_along or variable.descends_along in variable.dims
+        if variable.bounds and variable.bounds.maximum_from:
+            assert declared((CORE,))[variable.bounds.maximum_from].dims == ()
+    for rule in table.rules:
+        assert rule.variable in {variable.name for variable in table.variables}
+        assert set(rule.needs) <= here
+
+
+def test_the_names_of_tables_are_asked_for_by_the_nearest() -> None:
+    assert named("hessian") is TABLES["hessian"]
+    with pytest.raises(ValueError, match="unknown table 'hesian': did you mean hessian"):
+        named("hesian")
 
 
 @pytest.mark.parametrize("name", ["schmidt_value", "kernel_norm"])
 def test_spectra_of_the_trained_weights_belong_to_the_truncations_others_to_the_controls(
     name: str,
 ) -> None:
-    assert TABLE[name].parts == (
-        Part(Group.TRUNCATION, "truncation_flag", ("trained",)),
-        Part(Group.CONTROLS, "controls_flag", ("initial", "shuffled")),
-    )
-    assert members(Group.TRUNCATION)[name].weights == ("trained",)
-    assert members(Group.CONTROLS)[name].weights == ("initial", "shuffled")
+    parts = {
+        (table.name, variable.flag): variable.part
+        for table in TABLES.values()
+        for variable in table.variables
+        if variable.name == name
+    }
+    assert parts == {
+        ("truncation", "truncation_flag"): ("trained",),
+        ("controls", "controls_flag"): ("initial", "shuffled"),
+    }
 
 
 def test_the_number_of_schmidt_values_is_that_of_numpy() -> None:
@@ -96,19 +127,17 @@ def test_a_blank_dataset_tells_of_its_layers() -> None:
     assert single["relative_depth"].values.tolist() == [0.0]
 
 
-def test_the_documentation_names_every_variable_attribute_and_unit() -> None:
+def test_the_documentation_names_every_variable_attribute_unit_and_table() -> None:
     page = markdown()
     lines = page.splitlines()
-    for name, variable in TABLE.items():
-        (row,) = [line for line in lines if line.startswith(f"| `{name}` |")]
-        assert variable.definition.replace("|", "\\|") in row
-        assert f"| {variable.units} |" in row
-        assert row.replace("\\|", "").count("|") == 8
-    for name in (*ATTRIBUTES, *DIMENSIONS):
+    for name, variable in declared().items():
+        rows = [line for line in lines if line.startswith(f"| `{name}` |")]
+        assert len(rows) == sum(name in {v.name for v in t.stored} for t in TABLES.values()) or 1
+        for row in rows:
+            assert variable.definition.replace("|", "\\|") in row
+            assert f"| {variable.units} |" in row
+            assert row.replace("\\|", "").count("|") == 8
+    for name in (*ATTRIBUTES, *dimensions()):
         assert f"`{name}`" in page
-
-
-@pytest.mark.parametrize("field", ["units", "missing"])
-def test_a_variable_is_frozen(field: str) -> None:
-    with pytest.raises(FrozenInstanceError):
-        setattr(schema.TABLE["rank"], field, "2")
+    for name in TABLES:
+        assert f"## Table `{name}`" in lines

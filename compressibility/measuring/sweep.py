@@ -14,13 +14,13 @@ from compressibility.experiments import Experiment, ExperimentError
 from compressibility.measuring import tasks
 from compressibility.measuring.lock import exclusive
 from compressibility.measuring.progress import Report, Step
-from compressibility.measuring.tasks import Place, Task
+from compressibility.measuring.tasks import Group, Place, Task
 from compressibility.networks.kernels import weights_hash
 from compressibility.networks.training import Progress
 from compressibility.store import netcdf
-from compressibility.store.merging import measured, merge
+from compressibility.store.layout import measured, merge
 from compressibility.store.provenance import merged_history
-from compressibility.store.schema import Group
+from compressibility.store.schema import TABLES
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ class _Sweep:
 
     def __post_init__(self) -> None:
         self.shards: dict[Task, Path] = {}
-        held = {group: measured(self.known, group) if self.known else {} for group in Group}
-        self._held = {key for group in Group for key in held[group].values()}
+        held = xr.Dataset() if self.known is None else self.known
+        self._held = {
+            key for group in Group for key in measured(held, TABLES[group.value]).values()
+        }
 
     @property
     def tasks_per_seed(self) -> int:
@@ -206,7 +208,7 @@ def _require_same(known: xr.Dataset, experiment: Experiment, out: Path) -> None:
             f"{out} holds another experiment ({known.attrs['title']}); choose another --out"
         )
     for name, values in tasks.grid(experiment).items():
-        if not np.array_equal(known[name], values):
+        if name in known.dims and not np.array_equal(known[name], values):
             raise ExperimentError(
                 f"{out} was measured on another grid of {name} ({known.sizes[name]} values); "
                 "move it away, or choose another --out"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,15 +23,32 @@ from compressibility.networks.curvature import (
 )
 from compressibility.networks.image_sets import ImageSet
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, weights_hash
-from compressibility.store import provenance
+from compressibility.store import keys, provenance
 from compressibility.store.cache import Cache
-from compressibility.store.schema import FLOAT32, MODES, Flag, Group
-from compressibility.store.template import blank
-from compressibility.tensors.modes import CUTS, as_kernel, distinct_cuts, same_as
+from compressibility.store.layout import blank, cut_flags
+from compressibility.store.migration import with_plans
+from compressibility.store.schema import FLOAT32, TABLES, Flag
+from compressibility.tensors.modes import as_kernel, distinct_cuts
 from compressibility.tensors.perturbations import matched_perturbation, shuffled
 from compressibility.tensors.schmidt import compression_ratio, decompose
 from compressibility.tensors.spectra import spectrum
 from compressibility.tensors.thresholds import ranks_at
+
+
+class Group(Enum):
+    """Variables that one task measures together: a table of the dataset."""
+
+    NETWORK = "network"
+    TRUNCATION = "truncation"
+    CONTROLS = "controls"
+    HESSIAN = "hessian"
+    CURVATURE = "curvature"
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dimensions along which tasks of this group are independent."""
+        return TABLES[self.value].per
+
 
 # A group's number is part of its content key: raise it when its values change their meaning.
 _REVISION: Final = dict.fromkeys(Group, 1) | {Group.HESSIAN: 2}
@@ -86,13 +104,13 @@ def content_key(task: Task, weights: str, images_checksum: str) -> str:
             settings["plan"] = asdict(_plan(experiment))
             settings["thresholds"] = experiment.thresholds
             settings["seed"] = task.seed
-    return provenance.content_key(settings, {})
+    return keys.content_key(settings, {})
 
 
 def training_json(experiment: Experiment, seed: int, images_checksum: str) -> str:
     """What a trained network comes from, as JSON."""
     settings = experiment.as_data()
-    return provenance.canonical_json(
+    return keys.canonical_json(
         {
             "architecture": settings["architecture"],
             "recipe": settings["recipe"],
@@ -151,6 +169,8 @@ def measure(task: Task, place: Place, key: str) -> xr.Dataset:
         devices.kind(place.device), devices.accelerator(place.device)
     )
     shard[f"{task.group.value}_precision"][:] = _precision(task, place)
+    shard[f"{task.group.value}_commit"][:] = provenance.here()
+    shard[f"{task.group.value}_versions"][:] = keys.canonical_json(provenance.library_versions())
     return shard
 
 
@@ -210,31 +230,31 @@ def find_layers(experiment: Experiment, directory: Path) -> tuple[Kernel, ...]:
 
 
 def grid(experiment: Experiment) -> dict[str, Sequence[float]]:
-    """The coordinates that the experiment chooses, by dimension; without a Hessian plan, 1 each."""
+    """The coordinates that the experiment chooses, by dimension."""
     plan = experiment.hessian
-    return {
+    chosen: dict[str, Sequence[float]] = {
         "threshold": experiment.thresholds,
         "norm_loss_level": experiment.norm_loss_levels,
-        "direction": range(1, 1 + (plan.directions if plan else 1)),
-        "eigenvalue_index": range(1, 1 + (plan.eigenvalues if plan else 1)),
     }
+    if plan is not None:
+        chosen["direction"] = range(1, 1 + plan.directions)
+        chosen["eigenvalue_index"] = range(1, 1 + plan.eigenvalues)
+    return chosen
 
 
 def template(experiment: Experiment, seeds: tuple[int, ...], place: Place) -> xr.Dataset:
     """The experiment's dataset of these seeds, with nothing measured yet."""
     image_set = load_images(experiment, place.images)
     layers = find_layers(experiment, place.images)
-    chosen = grid(experiment)
+    unplanned = () if experiment.hessian else (Group.HESSIAN, Group.CURVATURE)
     dataset = blank(
         layers,
-        thresholds=chosen["threshold"],
         seeds=seeds,
-        norm_loss_levels=chosen["norm_loss_level"],
-        n_directions=len(chosen["direction"]),
-        n_eigenvalues=len(chosen["eigenvalue_index"]),
+        coordinates=grid(experiment),
+        tables=[group.value for group in Group if group not in unplanned],
         attributes=provenance.attributes(
             title=experiment.title,
-            experiment=experiment.as_data(),
+            experiment=with_plans(experiment.as_data()) | {"images": experiment.images},
             images_checksum=image_set.checksum,
             event=f"measure {experiment.name}",
         ),
@@ -288,7 +308,7 @@ def _fill_network(shard: xr.Dataset, task: Task, place: Place, network: nn.Modul
 def _fill_truncation(shard: xr.Dataset, task: Task, place: Place, network: nn.Module) -> None:
     kernel = as_kernel(kernel_array(network, task.layer)).astype(np.float64)
     evaluator = _evaluator(task.experiment, task.seed, place)
-    shard["truncation_flag"][:] = _cut_flags(kernel.shape)[None, :, None]
+    shard["truncation_flag"][:] = cut_flags(kernel.shape)[None, :, None]
     shard["kernel_norm"].loc[{"weights": "trained"}] = np.linalg.norm(kernel)
     decompositions = [decompose(kernel, cut) for cut in distinct_cuts(kernel.shape)]
     truncations = [
@@ -385,7 +405,7 @@ def _fill_curvature(shard: xr.Dataset, task: Task, place: Place, network: nn.Mod
         (mode, rank): value
         for (mode, rank, _), value in zip(truncations, curvature.directional, strict=True)
     }
-    flags[:] = _cut_flags(kernel.shape)[None, :, None, None]
+    flags[:] = cut_flags(kernel.shape)[None, :, None, None]
     for cut in distinct_cuts(kernel.shape):
         ranks = ranks_at(spectrum(kernel, cut), task.experiment.thresholds)
         values = np.array([along_rank.get((cut.label, rank), np.nan) for rank in ranks])
@@ -416,15 +436,3 @@ def _place_schmidt_values(
 ) -> None:
     where = shard["schmidt_value"].loc[{"weights": weights, "mode": mode}]
     where[0, 0, : len(schmidt_values)] = schmidt_values
-
-
-def _cut_flags(shape: tuple[int, ...]) -> np.ndarray:
-    reasons = {"trivial": Flag.TRIVIAL_CUT, **dict.fromkeys(MODES, Flag.SAME_AS_OTHER_CUT)}
-    held = [same_as(shape, cut) for cut in CUTS]
-    return np.array(
-        [
-            (Flag.MEASURED if label == mode else reasons[label]).value
-            for mode, label in zip(MODES, held, strict=True)
-        ],
-        dtype=np.int8,
-    )

@@ -1,22 +1,18 @@
-"""Layer datasets as netCDF files: validated both ways, never half-written.
+"""Layer datasets as netCDF files: validated both ways, never half-written."""
 
-A file is written aside in the folder of its destination, flushed to the disk, and renamed. So the
-file under the given name is at every moment a whole one.
-"""
-
-import contextlib
 import os
-import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import xarray as xr
 
 from compressibility.errors import UserError
-from compressibility.store.schema import ATTRIBUTES, SCHEMA_VERSION, TABLE
-from compressibility.store.template import completed
-from compressibility.store.validation import SchemaError, validate
+from compressibility.files import replaced
+from compressibility.store.migration import migrated
+from compressibility.store.rules import SchemaError, validate, validate_shard
+from compressibility.store.schema import ATTRIBUTES, declared
 
 _HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 _COMPRESSION: Final = {"zlib": True, "complevel": 4, "shuffle": True}
@@ -40,26 +36,24 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
             the name before is untouched, and nothing half-written is left.
     """
     validate(dataset)
-    destination = Path(path)
-    aside = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.part")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        _write(dataset, aside)
-        aside.replace(destination)
-    except (OSError, RuntimeError) as error:
-        raise DatasetError(
-            f"cannot write {destination}: {_reason(error, destination.parent)}; make room or "
-            "choose another place; what stood there before is untouched"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    _write(dataset, Path(path))
+
+
+def save_shard(shard: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write what `compressibility.store.layout.shard` made, as `save` writes a dataset.
+
+    Raises:
+        SchemaError: The shard violates what can be checked of it alone. Nothing is written.
+        DatasetError: The file cannot be written.
+    """
+    validate_shard(shard)
+    _write(shard, Path(path))
 
 
 def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a layer dataset into memory and validate it; the file is closed again.
 
-    A dataset of an older schema comes back with the variables it lacks, at their missing values.
+    A dataset of an older schema version comes back as one of the present version.
 
     Args:
         path: A file that `save` wrote.
@@ -72,6 +66,38 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             dataset (another program's, damaged, of a newer schema).
     """
     source = Path(path)
+    dataset = _read(source)
+    try:
+        dataset = migrated(dataset)
+        validate(dataset)
+    except SchemaError as error:
+        raise DatasetError(
+            f"{source} is not a valid layer dataset: {error}; give a file that `compressibility "
+            "measure` wrote"
+        ) from error
+    return dataset
+
+
+def open_shard(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read what `save_shard` wrote; of version 1, when shards were datasets, a dataset.
+
+    Raises:
+        DatasetError: The file is missing, unreadable, damaged, or no shard.
+    """
+    source = Path(path)
+    shard = _read(source)
+    try:
+        if shard.attrs.get("schema_version") == 1:
+            shard = migrated(shard)
+            validate(shard)
+        else:
+            validate_shard(shard)
+    except SchemaError as error:
+        raise DatasetError(f"{source} is not a valid shard: {error}; delete it") from error
+    return shard
+
+
+def _read(source: Path) -> xr.Dataset:
     try:
         content = source.read_bytes()
     except OSError as error:
@@ -85,38 +111,33 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         )
     try:
         with xr.open_dataset(content, engine="netcdf4") as opened:
-            dataset = _normalised(opened.load())
+            return _normalised(opened.load())
     except Exception as error:  # damaged bytes make HDF5, netCDF and xarray raise many kinds
         raise DatasetError(
             f"{source} is truncated or damaged, at {len(content)} bytes; delete it and measure or "
             "download it again"
         ) from error
-    try:
-        if dataset.attrs.get("schema_version") in range(1, SCHEMA_VERSION):
-            dataset = completed(dataset).assign_attrs(schema_version=SCHEMA_VERSION)
-        validate(dataset)
-    except SchemaError as error:
-        raise DatasetError(
-            f"{source} is not a valid layer dataset: {error}; give a file that `compressibility "
-            "measure` wrote"
-        ) from error
-    return dataset
 
 
-def _write(dataset: xr.Dataset, path: Path) -> None:
-    """Write to the disk itself; arrays of numbers are compressed."""
+def _write(dataset: xr.Dataset, destination: Path) -> None:
+    """Write aside and rename; arrays of numbers are compressed."""
     packed = [n for n, v in dataset.variables.items() if v.dtype.kind in "fi" and v.ndim > 0]
     encoding = dict.fromkeys(packed, _COMPRESSION)
-    dataset.drop_encoding().to_netcdf(path, engine="netcdf4", encoding=encoding)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    try:
+        with replaced(destination) as aside:
+            dataset.drop_encoding().to_netcdf(aside, engine="netcdf4", encoding=encoding)
+    except (OSError, RuntimeError) as error:
+        raise DatasetError(
+            f"cannot write {destination}: {_reason(error, destination.parent)}; make room or "
+            "choose another place; what stood there before is untouched"
+        ) from error
 
 
 def _reason(error: OSError | RuntimeError, folder: Path) -> str:
     """What hindered the write; HDF5 says no more than that it was hindered."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return error.strerror or os.strerror(error.errno)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         free = shutil.disk_usage(folder).free
         if free < _NEARLY_FULL:
             return f"the disk is full ({free} bytes free)"
@@ -124,17 +145,18 @@ def _reason(error: OSError | RuntimeError, folder: Path) -> str:
 
 
 def _normalised(dataset: xr.Dataset) -> xr.Dataset:
-    """In the order of the table; text as objects, since a fixed width would cut longer text."""
+    """In the order of the tables; text as objects, since a fixed width would cut longer text."""
+    known = declared()
+    places = {name: place for place, name in enumerate((*known, *ATTRIBUTES))}
+
+    def place(name: object) -> int:
+        return places.get(str(name), len(places))
+
     variables = {}
-    for name in sorted(map(str, dataset.variables), key=_position):
+    for name in sorted(dataset.variables, key=place):
         found = dataset.variables[name].drop_encoding()
-        text = name in TABLE and TABLE[name].dtype == "str"
+        text = name in known and known[str(name)].dtype == "str"
         variables[name] = found.astype(object).to_base_variable() if text else found
-    attributes = {n: dataset.attrs[n] for n in sorted(map(str, dataset.attrs), key=_position)}
+    attributes = {name: dataset.attrs[name] for name in sorted(dataset.attrs, key=place)}
     coordinates = {name: variables.pop(name) for name in list(variables) if name in dataset.coords}
     return xr.Dataset(variables, coordinates, attributes)
-
-
-def _position(name: str) -> int:
-    names = (*TABLE, *ATTRIBUTES)
-    return names.index(name) if name in names else len(names)

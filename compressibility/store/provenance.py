@@ -1,20 +1,18 @@
-"""Where a dataset comes from: versions, commit, device, experiment, and keys of content."""
+"""Where a dataset and each of its tasks come from: history, versions, commit, device."""
 
-import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final, Self
 
 from compressibility import __version__
-from compressibility.store.schema import PAPER, SCHEMA_VERSION
+from compressibility.store.declarations import PAPER
+from compressibility.store.keys import canonical_json
+from compressibility.store.schema import SCHEMA_VERSION
 
 _LIBRARIES: Final = (
     "curvlinops-for-pytorch",
@@ -30,12 +28,39 @@ _LIBRARIES: Final = (
 _UNKNOWN: Final = "unknown"
 
 
+@dataclass(frozen=True)
+class TaskProvenance:
+    """Where the values of one task come from.
+
+    Attributes:
+        key: Content key of the task.
+        device: Name of the device, as `device_name` gives it.
+        precision: Arithmetic of the network's evaluation.
+        commit: Commit of the checkout, or ``unknown``.
+        versions: JSON of the versions of this package, of Python and of the libraries.
+        failure: Why the numbers did not come about; empty where they did.
+    """
+
+    key: str
+    device: str
+    precision: str
+    commit: str
+    versions: str
+    failure: str = ""
+
+    @classmethod
+    def here(cls, key: str, device: str, precision: str, *, failure: str = "") -> Self:
+        """That of a task done now, in this environment."""
+        return cls(key, device, precision, here(), canonical_json(library_versions()), failure)
+
+
 def attributes(
     *,
     title: str,
     experiment: Mapping[str, object],
     images_checksum: str,
     event: str,
+    left_out: Mapping[str, str] | None = None,
     moment: datetime | None = None,
     source: str = "compressibility: singular values and evaluations of trained networks",
     references: str = PAPER,
@@ -47,6 +72,7 @@ def attributes(
         experiment: The experiment as data that JSON can hold.
         images_checksum: SHA-256 of the images.
         event: What is done, for the first line of the history, such as the command line.
+        left_out: Why each layer that is not measured is left out; None where nobody recorded it.
         moment: When; the present time if not given.
         source: How the data were produced, as the CF conventions mean it.
         references: Where the method is described.
@@ -58,26 +84,32 @@ def attributes(
         TypeError: The experiment holds what JSON cannot.
         ValueError: The experiment holds NaN or infinity.
     """
-    moment = datetime.now(UTC) if moment is None else moment
-    stamp = moment.isoformat(timespec="seconds")
-    version = commit(Path(__file__).parents[1])
     return {
         "title": title,
         "source": source,
-        "history": f"{stamp} compressibility {__version__} ({version}): {event}",
+        "history": history_line(event, moment),
         "references": references,
         "schema_version": SCHEMA_VERSION,
-        "package_version": __version__,
-        "library_versions": canonical_json(library_versions()),
-        "commit": version,
         "images_checksum": images_checksum,
         "experiment": canonical_json(experiment),
+        "left_out": canonical_json(left_out),
     }
 
 
+def history_line(event: str, moment: datetime | None = None) -> str:
+    """One line of a history: when, by which version and commit, and what was done."""
+    stamp = (moment or datetime.now(UTC)).isoformat(timespec="seconds")
+    return f"{stamp} compressibility {__version__} ({here()}): {event}"
+
+
+def here() -> str:
+    """The `commit` of this package."""
+    return commit(Path(__file__).parents[1])
+
+
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the installed libraries that the numbers depend on."""
-    versions = {"python": platform.python_version()}
+    """Versions of this package, of Python and of the libraries that the numbers depend on."""
+    versions = {"compressibility": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)
@@ -123,71 +155,6 @@ def merged_history(histories: Iterable[str]) -> str:
     """The history of a dataset merged from others: every line once, in order of time."""
     lines = {line for history in histories for line in history.splitlines() if line.strip()}
     return "\n".join(sorted(lines))
-
-
-def content_key(settings: Mapping[str, object], arrays: Mapping[str, NDArray[Any]]) -> str:
-    """A key that two measurements share exactly if they would measure the same.
-
-    Equal numbers give equal keys however they are written (0 and 0.0, tuple and list), and the
-    order of names and the memory layout of arrays do not count; the arrays' dtype and shape do.
-
-    Args:
-        settings: What the values depend on, as data that JSON can hold.
-        arrays: Arrays that the values depend on, by name.
-
-    Returns:
-        SHA-256 of the canonical JSON of the settings and of the arrays' bytes, in hexadecimal.
-
-    Raises:
-        TypeError: A setting is nothing that JSON can hold, or an array holds objects.
-        ValueError: A setting is NaN or infinite.
-    """
-    digest = hashlib.sha256()
-
-    def add(content: bytes) -> None:
-        digest.update(len(content).to_bytes(8, "little"))
-        digest.update(content)
-
-    add(canonical_json(settings).encode())
-    for name in sorted(arrays):
-        array = np.asarray(arrays[name])
-        if array.dtype.hasobject:
-            raise TypeError(f"array {name!r} holds objects, which have no bytes of their own")
-        little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-        add(canonical_json([name, little.dtype.str, little.shape]).encode())
-        add(little.tobytes())
-    return digest.hexdigest()
-
-
-def canonical_json(value: object) -> str:
-    """The one JSON text of a value: names sorted, no blanks, whole numbers without a point.
-
-    Raises:
-        TypeError: The value holds what JSON cannot.
-        ValueError: The value holds NaN or infinity.
-    """
-    whole = _canonical(value)
-    separators = (",", ":")
-    return json.dumps(
-        whole, sort_keys=True, separators=separators, allow_nan=False, ensure_ascii=False
-    )
-
-
-def _canonical(value: object) -> object:
-    match value:
-        case None | bool() | str() | int():
-            return value
-        case np.generic():
-            return _canonical(value.item())
-        case float():
-            return int(value) if value.is_integer() else value
-        case Mapping():
-            if strange := [name for name in value if not isinstance(name, str)]:
-                raise TypeError(f"name {strange[0]!r} is no text; JSON names things by text alone")
-            return {name: _canonical(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_canonical(item) for item in value]
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no place in JSON")
 
 
 def _processor() -> str:

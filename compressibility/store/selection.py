@@ -5,7 +5,7 @@ from difflib import get_close_matches
 import xarray as xr
 
 from compressibility.store.netcdf import DatasetError
-from compressibility.store.schema import MODES, Group, members
+from compressibility.store.schema import MODES, TABLES
 from compressibility.tensors.modes import CUTS
 
 
@@ -31,5 +31,5 @@ def truncations(dataset: xr.Dataset, layer: str, mode: str) -> xr.Dataset:
     held = str(dataset["same_as"].sel(layer=layer, mode=mode).item()) or mode
     if held == "trivial":
         raise DatasetError(f"cut {mode} of {layer} is trivial: all of one side has size one")
-    names = [name for name in members(Group.TRUNCATION) if "threshold" in dataset[name].dims]
+    names = [v.name for v in TABLES["truncation"].variables if "threshold" in v.dims]
     return dataset[names].sel(layer=layer, mode=held)

@@ -1,16 +1,18 @@
 """A dataset under inspection: its bare variables, and how a violation is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from compressibility.store.schema import MODES, TABLE
-from compressibility.store.template import cut_labels, n_schmidt_values
+from compressibility.store.cuts import MODES, cut_labels, n_schmidt_values
 from compressibility.tensors.modes import TRIVIAL
+
+MISSING_INTEGER: Final = -1
 
 
 class SchemaError(ValueError):
@@ -24,13 +26,27 @@ class View:
     variables: Mapping[str, xr.Variable]
 
     @classmethod
-    def of(cls, dataset: xr.Dataset) -> "View":
-        """The view of a dataset that has every variable of the table."""
-        return cls({name: dataset.variables[name].to_base_variable() for name in TABLE})
+    def of(cls, dataset: xr.Dataset, names: Iterable[str]) -> "View":
+        """The view of some of a dataset's variables."""
+        return cls({name: dataset.variables[name].to_base_variable() for name in names})
 
     def __getitem__(self, name: str) -> xr.Variable:
         """The variable of this name."""
         return self.variables[name]
+
+    def numbers(self, name: str) -> xr.Variable:
+        """The variable in float64, with NaN for what is missing."""
+        values = self[name]
+        if values.dtype.kind != "i":
+            return values
+        numbers = values.values.astype(np.float64)
+        numbers[values.values == MISSING_INTEGER] = np.nan
+        return xr.Variable(values.dims, numbers)
+
+    @property
+    def tells_of_layers(self) -> bool:
+        """Whether the shapes of the kernels are in view, as they are not in a shard's."""
+        return "out_channels" in self.variables
 
     @cached_property
     def shapes(self) -> NDArray[np.int64]:
@@ -62,18 +78,14 @@ class View:
     def _modes(self) -> list[int]:
         return [MODES.index(str(label)) for label in self["mode"].values]
 
-    def refuse(
-        self,
-        name: str,
-        violated: xr.Variable,
-        what: str | Callable[[Mapping[str, int]], str],
-    ) -> None:
+    def refuse(self, name: str, violated: xr.Variable, what: str) -> None:
         """Raise for the first place of a variable where a rule is violated, if there is one.
 
         Args:
             name: The variable.
-            violated: Boolean, along some of the variable's dimensions.
-            what: What is wrong with the value, or a function of its indices that says so.
+            violated: Boolean; it counts wherever it holds along the variable's dimensions, at
+                any entry of other dimensions.
+            what: What is wrong with the value, to follow it.
 
         Raises:
             SchemaError: The rule is violated: ``name at layer conv2, seed 3: 9 exceeds the …``.
@@ -81,6 +93,7 @@ class View:
         if not violated.values.any():
             return
         variable = self[name]
+        violated = violated.any([d for d in violated.dims if d not in variable.dims])
         everywhere = violated | xr.zeros_like(variable, dtype=bool)
         found = np.argwhere(everywhere.transpose(*variable.dims).values)
         index = {str(d): int(i) for d, i in zip(variable.dims, found[0], strict=True)}
@@ -89,5 +102,4 @@ class View:
         others = f" (and {len(found) - 1} more like it)" if len(found) > 1 else ""
         value = variable.isel(index).values.item()
         shown = repr(value) if isinstance(value, str) else value
-        said = what if isinstance(what, str) else what(index)
-        raise SchemaError(f"{name}{place}: {shown} {said}{others}")
+        raise SchemaError(f"{name}{place}: {shown} {what}{others}")

@@ -1,0 +1,81 @@
+"""Every answer and finding as JSON; what is infinite or not a number is null."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from analyses.findings import Answer, Finding, Kind
+from analyses.report.chapters import Chapter
+
+
+def findings_json(chapters: Sequence[Chapter]) -> str:
+    """All datasets with their answers, each with its claim on one level, and their findings."""
+    content = [
+        {
+            "dataset": c.name,
+            "title": c.title,
+            "provenance": dict(c.provenance),
+            "answers": [_answer(a) for a in c.answers],
+        }
+        for c in chapters
+    ]
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    claim = answer.claim
+    return {
+        "key": claim.key,
+        "title": claim.title,
+        "question": claim.question,
+        "claim": claim.claim,
+        "null": claim.null,
+        "statistic": claim.statistic,
+        "unit": claim.unit,
+        "kind": claim.kind.value,
+        "margin": claim.margin if claim.kind is Kind.EQUIVALENCE else None,
+        "exploratory": claim.exploratory,
+        "verdict": answer.verdict.value,
+        "found": answer.told.found,
+        "sure": answer.told.sure,
+        "unseen": answer.told.unseen,
+        "findings": [_finding(f) for f in answer.findings],
+        "n_seeds": answer.n_seeds,
+    }
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {
+        "question": found.claim.question,
+        "claim": found.claim.claim,
+        "comparison": found.comparison.label,
+        "reference": found.reference,
+        "other": found.other or None,
+        "condition": found.comparison.condition or None,
+        "null": found.claim.null,
+        "test": found.test,
+        "statistic": found.claim.statistic,
+        "estimate": found.estimate,
+        "unit": found.claim.unit,
+        "interval": asdict(found.interval),
+        "p": found.p,
+        "p_adjusted": found.p_adjusted,
+        "n_seeds": found.n_seeds,
+        "minimal_detectable_effect": found.minimal_detectable_effect,
+        "verdict": found.verdict.value,
+        "robustness": None if found.robustness is None else asdict(found.robustness),
+        "caveats": found.caveats,
+        "per_seed": found.per_seed,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,55 @@
+"""The report's pages: the index with all findings, and one page for each dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import jinja2
+
+from analyses.report.chapters import Chapter
+from analyses.statistics import MINIMUM_SEEDS
+from analyses.words import headline, interval_text, number, p_text, plain, smallest_p
+
+INDEX: Final = "index.html"
+
+
+def file_name(chapter: Chapter) -> str:
+    """The file of a dataset's page."""
+    return f"{chapter.name}.html"
+
+
+def index(chapters: Sequence[Chapter]) -> str:
+    """The page with all findings and links to the datasets' pages, without figures."""
+    confirmatory = [
+        answer
+        for chapter in chapters
+        for answer in chapter.answers
+        if not answer.claim.exploratory and answer.n_seeds >= MINIMUM_SEEDS
+    ]
+    template = _environment().get_template("index.html.jinja")
+    return template.render(chapters=chapters, tested=len(confirmatory))
+
+
+def page(chapter: Chapter) -> str:
+    """The page of one dataset, with its figures inside it."""
+    return _environment().get_template("dataset.html.jinja").render(c=chapter)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        headline=headline,
+        smallest_p=smallest_p,
+        interval=interval_text,
+        number=number,
+        plain=plain,
+        p=p_text,
+        file_name=file_name,
+    )
+    return environment

@@ -1,0 +1,124 @@
+"""Truncations of one layer along each cut: ranks and losses, and how the network answers."""
+
+from dataclasses import replace
+from typing import Final
+
+import xarray as xr
+
+from compressibility.store.declarations import (
+    AT_LEAST_ONE,
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    PAPER,
+    POSITIVE,
+    Bounds,
+    Dtype,
+    Rule,
+    Table,
+    Variable,
+    flag,
+)
+from compressibility.store.dimensions import (
+    LAYER,
+    MODE,
+    SCHMIDT_INDEX,
+    SEED,
+    THRESHOLD,
+    WEIGHTS,
+)
+from compressibility.store.tables.network import accuracy_is
+from compressibility.store.tables.spectra import NORM_OF_THE_SPECTRUM, SINGLE_PRECISION, spectra
+from compressibility.store.view import View
+
+_FLAG: Final = flag("truncation_flag", "layer mode seed", "spectra and truncations")
+_STORED: Final = "compressibility.tensors.schmidt.stored_parameters"
+_ECKART: Final = "Eckart and Young, Psychometrika 1 (1936) 211"
+
+
+def _of_truncations(
+    name: str,
+    dtype: Dtype,
+    long_name: str,
+    definition: str,
+    bounds: Bounds,
+    *,
+    source: str = PAPER,
+    units: str = "1",
+) -> Variable:
+    dims = ("layer", "mode", "threshold", "seed")
+    return Variable(
+        name, dims, dtype, units, long_name, definition, source, flag=_FLAG.name, bounds=bounds
+    )
+
+
+def _answers_left(view: View) -> xr.Variable:
+    before = view.numbers("baseline_n_correct")
+    return before + view.numbers("n_gained") - view.numbers("n_lost")
+
+
+def _squared_error(view: View) -> xr.Variable:
+    return (1 - view["norm_loss"]) ** 2 + view["relative_error"] ** 2
+
+
+TRUNCATION: Final = Table(
+    name="truncation",
+    what="spectra of the trained kernels, and truncations of one layer at a time",
+    per=("layer", "seed"),
+    dimensions=(LAYER, MODE, THRESHOLD, SEED, WEIGHTS, SCHMIDT_INDEX),
+    variables=(
+        *spectra(("trained",), _FLAG.name),
+        replace(
+            _of_truncations("rank", "int64", "rank",
+                            "Schmidt values kept: the smallest number whose norm loss does not "
+                            "exceed the threshold.", AT_LEAST_ONE),
+            descends_along="threshold",
+        ),
+        _of_truncations("norm_loss", "float64", "norm loss",
+                        "1 - |K_r| / |K| (Frobenius) of the truncated kernel K_r.", FRACTION),
+        _of_truncations("relative_error", "float64", "relative error",
+                        "|K - K_r| / |K| (Frobenius), computed directly from the kernels in "
+                        "float64.", FRACTION, source=_ECKART),
+        _of_truncations("correlation_loss", "float64", "correlation loss",
+                        "(S - S_r) / S, with S the entanglement entropy across the cut and S_r "
+                        "that of the kept, renormalised Schmidt values; 0 where S = 0.", FRACTION),
+        _of_truncations("compression_ratio", "float64", "compression ratio",
+                        "Parameters of the kernel / parameters of the two layers that realise the "
+                        "truncation, rank * (rows + columns) of the matricization; below 1 it is "
+                        "an expansion.", POSITIVE, source=_STORED),
+        _of_truncations("n_correct", "int64", "correct test images",
+                        "Test images whose largest logit is the label's, with this one layer "
+                        "truncated.", COUNT),
+        _of_truncations("n_lost", "int64", "test images lost",
+                        "Right before the truncation and wrong after.", COUNT),
+        _of_truncations("n_gained", "int64", "test images gained",
+                        "Wrong before the truncation and right after.", COUNT),
+        _of_truncations("accuracy", "float64", "accuracy", "n_correct / n_images.", FRACTION),
+        replace(
+            _of_truncations("loss", "float64", "test loss",
+                            "Mean cross-entropy over the test images, with this one layer "
+                            "truncated. Missing where truncation_precision is lower than float32: "
+                            "rounding shifts all logits alike.", NOT_NEGATIVE, units="nat"),
+            float32_only=True,
+        ),
+    ),
+    flags=(_FLAG,),
+    rules=(
+        Rule("rank", "at most", ("out_channels",), lambda view: view.n_schmidt_values,
+             "exceeds the number of Schmidt values of the cut"),
+        Rule("n_lost", "at most", ("baseline_n_correct",),
+             lambda view: view.numbers("baseline_n_correct"), "exceeds baseline_n_correct"),
+        Rule("n_gained", "at most", ("baseline_n_correct", "n_images"),
+             lambda view: view.numbers("n_images") - view.numbers("baseline_n_correct"),
+             "exceeds n_images - baseline_n_correct"),
+        Rule("n_correct", "equals", ("baseline_n_correct", "n_lost", "n_gained"), _answers_left,
+             "is not baseline_n_correct + n_gained - n_lost"),
+        accuracy_is("accuracy", "n_correct"),
+        Rule("norm_loss", "at most", ("threshold",), lambda view: view["threshold"],
+             "exceeds the threshold", tolerance=SINGLE_PRECISION),
+        Rule("relative_error", "equals", ("norm_loss",), lambda _: xr.Variable((), 1.0),
+             "does not fit norm_loss: (1 - norm_loss)² + relative_error² must be 1",
+             left=_squared_error, tolerance=SINGLE_PRECISION),
+        NORM_OF_THE_SPECTRUM,
+    ),
+)  # fmt: skip
