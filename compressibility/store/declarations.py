@@ -289,13 +289,15 @@ _BOOKKEEPING: Final = (
     (
         "commit",
         "commit",
-        "Commit of the checkout that measured the values, as git describe tells it, or unknown.",
+        "Commit of the checkout that measured the values, as git describe tells it, or unknown. Of "
+        "a task that a file of schema version 1 held, that of the file's last measurement.",
         _PROVENANCE,
     ),
     (
         "versions",
         "versions",
-        "JSON of the versions of this package, of Python and of the libraries that measured.",
+        "JSON of the versions of this package, of Python and of the libraries that measured. Of a "
+        "task that a file of schema version 1 held, those of the file's last measurement.",
         _PROVENANCE,
     ),
     (

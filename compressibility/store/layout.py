@@ -132,7 +132,8 @@ def shard(
             ``weights`` only what this table measures. A flag that is not among them says that all
             is measured. Empty for a task that failed.
         coordinates: Labels along the table's other dimensions; those that it does not lie along
-            do not count. Known labels (cuts, weights) and counts need not be given.
+            do not count, nor do ``weights`` and ``schmidt_index``, which follow from the table and
+            from the values. Other known labels (cuts) and counts need not be given.
         provenance: Where the values come from; a failure if that is why there are none.
 
     Returns:
@@ -154,12 +155,11 @@ def shard(
         raise ValueError(f"a failed task of table {table} has values: {', '.join(values)}")
     arrays = {name: np.asarray(value) for name, value in values.items()}
     along = {d: dimensions((chosen,))[d] for v in chosen.measured for d in v.dims}
-    axes: dict[str, ArrayLike] = {
-        name: _own_labels(dimension, chosen, arrays)
-        for name, dimension in along.items()
-        if name not in (*labels, *coordinates)
-    }
-    axes |= coordinates
+    axes: dict[str, ArrayLike] = {}
+    for name, dimension in along.items():
+        follows = name == PARTED or dimension.longest is not None or name not in coordinates
+        if name not in chosen.per:
+            axes[name] = _own_labels(dimension, chosen, arrays) if follows else coordinates[name]
     axes |= {name: np.array([label]) for name, label in labels.items()}
     dataset = xr.Dataset(
         coords={name: laid_out(d.coordinate, axes[name]) for name, d in along.items()},

@@ -1,7 +1,7 @@
 """What becomes of datasets of older schema versions; every number, flag and key stays as it is.
 
 Version 1 held every table, with dimensions of one entry where nothing was planned, and told the
-commit and the versions of the libraries once for the whole file.
+commit and the versions of the libraries once for the whole file: those of its last measurement.
 """
 
 import json

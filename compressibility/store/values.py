@@ -34,7 +34,8 @@ def check_values(view: View, table: Table) -> None:
     along = {dimension.name: dimension for dimension in table.dimensions}
     for variable in table.variables:
         _check_presence(view, table, variable, along)
-    for variable in (*table.given, *table.variables):
+    given = [variable for variable in table.given if variable.name in view.variables]
+    for variable in (*given, *table.variables):
         check_bounds(view, variable)
         _check_descent(view, variable)
     for rule in table.rules:

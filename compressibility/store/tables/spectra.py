@@ -50,7 +50,8 @@ def _squares(view: View) -> xr.Variable:
 
 
 def _one_unless_zero(view: View) -> xr.Variable:
-    return (view["kernel_norm"] > 0).astype(np.float64)
+    norm = view["kernel_norm"]
+    return xr.Variable(norm.dims, np.where(np.isnan(norm.values), np.nan, norm.values > 0))
 
 
 NORM_OF_THE_SPECTRUM: Final = Rule(
