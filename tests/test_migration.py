@@ -13,7 +13,7 @@ from compressibility.store.cache import default
 from compressibility.store.migration import migrated
 from compressibility.store.netcdf import DatasetError, open_dataset, open_shard, save
 from compressibility.store.rules import validate
-from compressibility.store.schema import TABLES, declared, present
+from compressibility.store.schema import SCHEMA_VERSION, TABLES, declared, present
 
 VERSION_1 = Path(__file__).parent / "data" / "version-1.nc.xz"
 """Two networks of two convolutions, measured in two sittings by commit 2a1fc1c11b35."""
@@ -70,7 +70,11 @@ def test_every_number_flag_and_key_stays_to_the_bit(path: Path, old: xr.Dataset)
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_shipped_datasets_hold_what_they_held_in_version_1(name: str) -> None:
-    assert fingerprint(open_dataset(default().dataset(name))) == SHIPPED[name]
+    path = default().dataset(name)
+    with xr.open_dataset(path, engine="netcdf4") as plain:
+        assert plain.attrs["schema_version"] == SCHEMA_VERSION
+        assert fingerprint(plain.load()) == SHIPPED[name]
+    assert fingerprint(open_dataset(path)) == SHIPPED[name]
 
 
 def test_a_task_comes_from_the_commit_and_the_versions_that_the_file_told(
