@@ -7,6 +7,7 @@ import pytest
 
 from compressibility.errors import UserError
 from compressibility.store.reading import Coverage, LayerData, NotMeasuredError
+from tests.by_hand import crossing_by_hand
 from tests.synthetic_dataset import Effects, make
 
 
@@ -95,21 +96,6 @@ def test_coverage_counts_each_cut_of_each_network(dataset, data):
     partial["schmidt_value"].loc[{"layer": "conv3"}] = np.nan
     assert LayerData(partial).coverage == Coverage(24 * 3 - 7, 24 * 3)
     assert LayerData(partial).measured_layers == ("conv1", "conv2", "conv4")
-
-
-def crossing_by_hand(norm_loss, n_correct, before, n_images, points):
-    """The definition, over points in ascending norm loss."""
-    last = None
-    points_by_loss = dict(reversed(list(zip(norm_loss, n_correct, strict=True))))
-    for nu, count in sorted(points_by_loss.items()):
-        change = 100 * (count - before) / n_images
-        if change < -points:
-            if last is None:
-                return nu, False
-            share = (last[1] + points) / (last[1] - change)
-            return last[0] + (nu - last[0]) * share, False
-        last = nu, change
-    return (last[0], True) if last else (math.nan, False)
 
 
 @pytest.mark.parametrize("points", [1, 5, 60])

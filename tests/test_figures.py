@@ -1,0 +1,442 @@
+"""Oracles: what the axes hold is what the table says; what it says follows from the dataset.
+
+The first finds a drawing that leaves something out, the second a figure of another variable.
+"""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from analyses.findings import answer
+from analyses.topics import CLAIMS, TOPICS
+from compressibility.store.reading import LayerData
+from compressibility.tensors.spectra import Spectrum
+from tests.by_hand import crossing_by_hand
+from tests.synthetic_dataset import Effects, make
+
+NAMES = ("conv1", "layer1.0.conv2", "layer3.0.conv2", "layer3.1.conv2", "layer4.0.conv1")
+SHAPES = ((8, 3, 3, 3), (10, 8, 3, 3), (12, 10, 3, 3), (12, 12, 3, 3), (16, 12, 1, 1))
+PLOTS = {plot.name: plot for topic in TOPICS for plot in topic.plots}
+SEVEN = ("OUT", "IN", "KH", "KW", "OUT,IN", "OUT,KH", "OUT,KW")
+
+
+def drawn_dataset(n_seeds):
+    effects = Effects(structure=1.0, cut={"OUT": 0.6, "IN": 1.5}, depth=1.0, perturbation=2.0)
+    rng = np.random.default_rng(6)
+    return make(effects, rng, n_seeds=n_seeds, n_images=2_000, names=NAMES, shapes=SHAPES)
+
+
+class Drawn:
+    """Every figure of one dataset: its table as read back from the CSV, and its axes by label."""
+
+    def __init__(self, n_seeds):
+        self.dataset = drawn_dataset(n_seeds)
+        self.data = LayerData(self.dataset)
+        self.answers = {claim.key: answer(claim, self.data) for claim in CLAIMS}
+        self.tables, self.figures = {}, {}
+        for name, plot in PLOTS.items():
+            table = plot.table(self.data, self.answers)
+            text = table.to_csv(index=False)
+            read = {"keep_default_na": False, "na_values": [""]}
+            self.tables[name] = pd.read_csv(io.StringIO(text), dtype={"network": str}, **read)
+            self.figures[name] = plot.draw(table, False)
+
+    def axes(self, name):
+        return {axes.get_label(): axes for axes in self.figures[name].axes}
+
+    def lines(self, name):
+        """(panel, series) of every line of the figure that stands for rows."""
+        return {
+            (panel, line.get_label()): line
+            for panel, axes in self.axes(name).items()
+            for line in axes.lines
+            if not line.get_label().startswith("_")
+        }
+
+    def bands(self, name):
+        return {
+            (panel, band.get_label()): band
+            for panel, axes in self.axes(name).items()
+            for band in (*axes.collections, *axes.patches)
+            if not band.get_label().startswith("_")
+        }
+
+
+@pytest.fixture(scope="module")
+def three():
+    return Drawn(3)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return Drawn(1)
+
+
+LINES = {
+    "cuts-norm-loss": ("layer", "cut", "norm_loss", "accuracy"),
+    "cuts-parameters": ("layer", "cut", "log2_compression_ratio", "accuracy"),
+    "noise": ("layer", "series", "norm_loss", "accuracy"),
+    "entropy": ("cut", "weights", "place", "entropy"),
+    "spectra": ("layer", "weights", "index_over_number", "schmidt_value"),
+    "correlation-loss": ("against", "cut", "loss", "change_of_accuracy"),
+    "depth": ("panel", "series", "relative_depth", "value"),
+    "first-conv4-out-kw": ("layer", "cut", "norm_loss", "accuracy"),
+}
+
+
+def series_of(name, table):
+    """The rows that each line shows, by panel and label, with the names of x and y."""
+    if name == "two-mode-cuts":
+        for (panel, series), rows in table.groupby(["compared", "cut"]):
+            x = "norm_loss" if "norm loss" in panel else "log2_compression_ratio"
+            yield (panel, series), rows, x, "change_in_log_odds"
+        return
+    if name == "first-conv1-out":
+        for (panel, series), rows in table.groupby(["panel", "series"]):
+            x, y = ("index", "schmidt_value") if "Schmidt" in panel else ("norm_loss", "accuracy")
+            if series != "untouched network":
+                yield (panel, series), rows, x, y
+        return
+    if name == "curvature":
+        rows = table[table["series"] == "truncation"]
+        for panel, here in rows.groupby("layer"):
+            yield (panel, "truncation"), here, "norm_loss", "curvature"
+        return
+    panel, series, x, y = LINES[name]
+    for (a, b), rows in table.groupby([panel, series]):
+        if name.startswith("cuts"):
+            yield (a, b), rows[rows["what"] == "mean"], x, y
+            if len(ranks := rows[rows["what"] != "mean"]):
+                yield (a, f"{b}, ranks"), ranks, x, y
+        elif name == "depth":
+            for network, here in rows.groupby("network"):
+                yield (a, b if network == "mean" else f"{b}, {network}"), here, x, y
+            if len(ended := rows[rows["censored"].eq(True)]):
+                yield (a, f"{b}, censored"), ended, x, y
+        elif b not in ("random matrix", "untouched network") or name == "entropy":
+            yield (a, b), rows, x, y
+
+
+CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature")
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_every_line_is_its_rows_and_every_row_has_its_line(one, three, name, n_seeds):
+    drawn = one if n_seeds == 1 else three
+    lines = drawn.lines(name)
+    if name == "curvature":
+        lines = {k: line for k, line in lines.items() if k[1] == "truncation"}
+    seen = set()
+    for key, rows, x, y in series_of(name, drawn.tables[name]):
+        np.testing.assert_allclose(lines[key].get_xdata(), rows[x], 1e-14, err_msg=str(key))
+        np.testing.assert_allclose(lines[key].get_ydata(), rows[y], 1e-14, err_msg=str(key))
+        seen.add(key)
+    assert seen == set(lines)
+    assert len(seen) > 1
+
+
+def rounded(x, y):
+    return {(float(f"{a:.12g}"), float(f"{b:.12g}")) for a, b in zip(x, y, strict=True)}
+
+
+def corners(band):
+    (path,) = band.get_paths()
+    return rounded(*path.vertices.T)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_every_band_runs_from_low_to_high(three, name):
+    bands = three.bands(name)
+    seen = set()
+    for key, rows, x, _ in series_of(name, three.tables[name]):
+        if name == "noise" and key[1] not in ("OUT", "random perturbation"):
+            continue  # the other cuts are thin lines
+        if rows["low"].notna().all() if "low" in rows else False:
+            assert rounded(rows[x], rows["low"]) <= corners(bands[key])
+            assert rounded(rows[x], rows["high"]) <= corners(bands[key])
+            seen.add(key)
+    assert seen or name == "correlation-loss"
+    assert {k for k in bands if k[1] not in ("random matrix", "random directions")} == seen
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_one_network_has_no_band_but_those_of_random_directions_and_matrices(one, name):
+    table = one.tables[name]
+    if "low" in table:
+        chance = table.isin(["random matrix", "random directions"]).any(axis=1)
+        assert table.loc[~chance, ["low", "high"]].isna().all(axis=None)
+    labels = {label for _, label in one.bands(name)}
+    assert labels <= {"random matrix", "random directions"}
+    assert "interval" not in " ".join(label for _, label in one.lines(name))
+
+
+def test_chance_is_drawn_as_the_table_says(three):
+    table = three.tables["curvature"]
+    for layer, axes in three.axes("curvature").items():
+        rows = table[table["layer"] == layer].set_index("series")
+        levels = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
+        assert levels["random directions"] == rows["curvature"]["random directions"]
+        assert levels["top eigenvalue"] == rows["curvature"]["top eigenvalue"]
+        (span,) = axes.patches
+        assert span.get_y() == rows["low"]["random directions"]
+        assert span.get_y() + span.get_height() == pytest.approx(rows["high"]["random directions"])
+    table = three.tables["spectra"]
+    for layer, axes in three.axes("spectra").items():
+        rows = table[(table["layer"] == layer) & (table["weights"] == "random matrix")]
+        band = next(c for c in axes.collections if c.get_label() == "random matrix")
+        assert rounded(rows["index_over_number"], rows["high"]) <= corners(band)
+
+
+@pytest.mark.parametrize("name", ["cuts-norm-loss", "cuts-parameters", "first-conv4-out-kw"])
+def test_the_untouched_network_is_a_dotted_line(three, name):
+    accuracy = 100 * float(three.dataset["baseline_accuracy"].mean())
+    table = three.tables[name]
+    what = "what" if "what" in table else "cut"
+    assert table["accuracy"][table[what] == "untouched network"].to_numpy() == pytest.approx(
+        accuracy
+    )
+    for axes in three.axes(name).values():
+        dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
+        assert [line.get_ydata()[0] for line in dotted] == pytest.approx([accuracy])
+
+
+def mean_and_t(values):
+    """Of one number per network, in another way than the package's."""
+    if len(values) < 2:
+        return values[0], np.nan, np.nan
+    found = scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    return np.mean(values), found.low, found.high
+
+
+def interpolated(at, x, y):
+    order = np.argsort(x, kind="stable")
+    knots, first = np.unique(np.asarray(x)[order], return_index=True)
+    return np.interp(at, knots, np.asarray(y)[order][first])
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("cuts-norm-loss", "cut"),
+        ("cuts-parameters", "cut"),
+        ("noise", "series"),
+        ("first-conv4-out-kw", "cut"),
+        ("first-conv1-out", "series"),
+    ],
+)
+def test_accuracies_are_those_of_the_dataset(three, name, cut):
+    table = three.tables[name].dropna(subset=["accuracy"])
+    x = "log2_compression_ratio" if name == "cuts-parameters" else "norm_loss"
+    checked = set()
+    for row in table.dropna(subset=[x]).iloc[::5].to_dict("records"):
+        if row[cut] not in SEVEN or row.get("what", "mean") != "mean":
+            continue
+        here = three.dataset.sel(layer=row.get("layer", "conv1"), mode=row[cut])
+        along = np.log2(here["compression_ratio"]) if name == "cuts-parameters" else here[x]
+        values = [
+            interpolated(row[x], along.sel(seed=s), 100 * here["accuracy"].sel(seed=s))
+            for s in here["seed"]
+        ]
+        mean, low, high = mean_and_t(values)
+        assert row["accuracy"] == pytest.approx(mean, rel=1e-9)
+        if not (name == "noise" and row[cut] != "OUT"):
+            assert row["low"] == pytest.approx(max(low, 0), rel=1e-9)
+            assert row["high"] == pytest.approx(min(high, 100), rel=1e-9)
+        checked.add(row[cut])
+    assert len(checked) == {"first-conv1-out": 1, "first-conv4-out-kw": 2}.get(name, 7)
+
+
+def test_a_dot_is_the_mean_of_a_rank(three):
+    table = three.tables["cuts-norm-loss"]
+    dots = table[table["what"].str.startswith("rank")]
+    assert set(dots["cut"]) >= {"KH", "KW", "OUT,IN"}
+    for row in dots.to_dict("records"):
+        here = three.dataset.sel(layer=row["layer"], mode=row["cut"])
+        chosen = here["rank"] == int(row["what"].removeprefix("rank "))
+        assert row["norm_loss"] == pytest.approx(float(here["norm_loss"].where(chosen).mean()))
+        assert row["accuracy"] == pytest.approx(100 * float(here["accuracy"].where(chosen).mean()))
+
+
+@pytest.mark.parametrize("name", ["noise", "first-conv1-out"])
+def test_noise_is_that_of_the_perturbation(three, name):
+    table = three.tables[name]
+    rows = table[table["series"] == "random perturbation"]
+    for row in rows.iloc[::7].to_dict("records"):
+        here = three.dataset.sel(layer=row.get("layer", "conv1"))
+        levels = [0.0, *here["norm_loss_level"].values]
+        values = [
+            np.interp(
+                row["norm_loss"],
+                levels,
+                [
+                    float(here["baseline_n_correct"].sel(seed=s)) / 20,
+                    *(here["perturbed_n_correct"].sel(seed=s).values / 20),
+                ],
+            )
+            for s in here["seed"]
+        ]
+        assert row["accuracy"] == pytest.approx(np.mean(values))
+    assert len(rows)
+
+
+def change_of_log_odds(ds):
+    after, before = (ds[n].where(ds[n] >= 0) + 0.5 for n in ("n_correct", "baseline_n_correct"))
+    return np.log(after / (2001 - after)) - np.log(before / (2001 - before))
+
+
+def test_changes_over_layers_are_those_of_the_log_odds(three):
+    layers = [name for name, shape in zip(NAMES, SHAPES, strict=True) if shape[2] > 1]
+    ds = three.dataset
+    change = change_of_log_odds(ds)
+    for row in three.tables["two-mode-cuts"].iloc[::11].to_dict("records"):
+        by_norm = row["compared"] == "at equal norm loss"
+        x = ds["norm_loss"] if by_norm else np.log2(ds["compression_ratio"])
+        at = row["norm_loss"] if by_norm else row["log2_compression_ratio"]
+        values = [
+            np.mean(
+                [
+                    interpolated(at, x.sel(where), change.sel(where))
+                    for layer in layers
+                    if (where := {"layer": layer, "mode": row["cut"], "seed": seed})
+                ]
+            )
+            for seed in ds["seed"].values
+        ]
+        found = (row["change_in_log_odds"], row["low"], row["high"])
+        assert found == pytest.approx(mean_and_t(values), rel=1e-9)
+
+
+def test_critical_norm_losses_are_their_definition(three):
+    table = three.tables["depth"]
+    panel = "where 1 point of accuracy is lost"
+    rows = table[(table["panel"] == panel) & (table["network"] != "mean")]
+    assert len(rows) == len(NAMES) * 3
+    for row in rows.to_dict("records"):
+        here = three.dataset.sel(layer=row["layer"], mode="OUT", seed=int(row["network"]))
+        counts = here["n_correct"].values.tolist(), int(here["baseline_n_correct"])
+        value, censored = crossing_by_hand(here["norm_loss"].values.tolist(), *counts, 2000, 1)
+        assert (row["value"], row["censored"]) == (pytest.approx(value), censored)
+        assert row["relative_depth"] == float(here["relative_depth"])
+    means = table[(table["panel"] == panel) & (table["network"] == "mean")]
+    for row in means.to_dict("records"):
+        values = rows["value"][rows["layer"] == row["layer"]].tolist()
+        assert (row["value"], row["low"], row["high"]) == pytest.approx(mean_and_t(values))
+
+
+def test_losses_against_depth_are_mean_log_odds(three):
+    """Riemann sums over many points of the curves interpolated at the coarsest curve's knots."""
+    ds = three.dataset
+    table = three.tables["depth"]
+    rows = table[(table["panel"] == "mean loss of accuracy") & (table["series"] == "truncation")]
+    change = change_of_log_odds(ds)
+    for seed in ds["seed"].values:
+        x = {
+            name: np.unique(ds["norm_loss"].sel(layer=name, mode="OUT", seed=seed))
+            for name in NAMES
+        }
+        end = min(0.5, *(v[-1] for v in x.values()))
+        coarse = min((v[v <= end] for v in x.values()), key=len)
+        knots = np.unique([*coarse, end])
+        fine = np.linspace(knots[0], knots[-1], 20_001)
+        for name in NAMES:
+            where = {"layer": name, "mode": "OUT", "seed": seed}
+            y = interpolated(knots, ds["norm_loss"].sel(where), change.sel(where))
+            row = rows[(rows["network"] == str(seed)) & (rows["layer"] == name)]
+            assert row["value"].item() == pytest.approx(np.interp(fine, knots, y).mean(), rel=1e-3)
+
+
+def test_entropies_and_spectra_are_those_of_the_schmidt_values(three):
+    values = three.dataset["schmidt_value"]
+
+    def spectra(weights, layer, cut):
+        here = values.sel(weights=weights, layer=layer, mode=cut).transpose("seed", ...)
+        return [Spectrum(s[np.isfinite(s)]) for s in here.values]
+
+    def shares(weights, layer, cut):
+        return [s.entropy / np.log(len(s)) for s in spectra(weights, layer, cut)]
+
+    for row in three.tables["entropy"].to_dict("records"):
+        assert NAMES[int(row["place"]) - 1] == row["layer"]
+        if row["weights"] != "random matrix":
+            mean, low, high = mean_and_t(shares(row["weights"], row["layer"], row["cut"]))
+            found = (row["entropy"], row["low"], row["high"])
+            assert found == pytest.approx((mean, low, min(high, 1)), rel=1e-9)
+    table = three.tables["spectra"]
+    for (layer, weights), rows in table.groupby(["layer", "weights"]):
+        if weights != "random matrix":
+            units = [s.schmidt_values / s.norm for s in spectra(weights, layer, "OUT")]
+            assert rows["schmidt_value"].tolist() == pytest.approx(np.mean(units, axis=0).tolist())
+    for row in three.tables["entropy-map"].dropna().to_dict("records"):
+        initial, trained = (
+            np.mean(shares(weights, row["layer"], row["cut"])) for weights in ("initial", "trained")
+        )
+        assert row["difference_in_percent"] == pytest.approx(100 * (initial - trained), abs=1e-9)
+
+
+def test_the_map_shows_every_cell_of_its_table(three):
+    table = three.tables["entropy-map"]
+    (axes,) = three.figures["entropy-map"].axes
+    (mesh,) = axes.collections
+    np.testing.assert_array_equal(
+        np.ma.filled(mesh.get_array(), np.nan).ravel(), table["difference_in_percent"]
+    )
+    written = [text.get_text().rstrip("•") for text in axes.texts]
+    assert written == [f"{v:.1f}" for v in table["difference_in_percent"].dropna()]
+    marked = [text.get_text().endswith("•") for text in axes.texts]
+    assert marked == table.dropna()["not_zero"].tolist()
+
+
+def test_curvatures_are_relative_to_the_kernels_norm(three):
+    ds = three.dataset
+    table = three.tables["curvature"]
+    squared = ds["kernel_norm"].sel(weights="trained") ** 2
+    for row in table.to_dict("records"):
+        if row["series"] == "truncation":
+            here = ds.sel(layer=row["layer"], mode="OUT", threshold=slice(0.001, None))
+            values = [
+                interpolated(
+                    row["norm_loss"],
+                    here["norm_loss"].sel(seed=s),
+                    here["directional_curvature"].sel(seed=s)
+                    * squared.sel(layer=row["layer"], seed=s),
+                )
+                for s in ds["seed"]
+            ]
+            assert row["curvature"] == pytest.approx(np.mean(values))
+        elif row["series"] == "top eigenvalue":
+            top = (ds["hessian_layer_eigenvalue"] * squared).sel(layer=row["layer"])
+            assert row["curvature"] == pytest.approx(float(top.mean()))
+        elif row["series"] == "random directions":
+            random = (ds["random_directional_curvature"] * squared).sel(layer=row["layer"])
+            found = (row["curvature"], row["low"], row["high"])
+            expected = (float(random.mean()), *np.percentile(random, [5, 95]))
+            assert found == pytest.approx(expected)
+
+
+def test_dots_are_means_of_one_truncation(three):
+    ds = three.dataset
+    change = 100 * (ds["accuracy"] - ds["baseline_accuracy"])
+    for row in three.tables["correlation-loss"].to_dict("records"):
+        where = {"layer": row["layer"], "mode": row["cut"], "threshold": row["threshold"]}
+        loss = ds[row["against"].replace(" ", "_")].sel(where)
+        assert row["loss"] == pytest.approx(float(loss.mean()))
+        assert row["change_of_accuracy"] == pytest.approx(float(change.sel(where).mean()))
+
+
+def test_differences_are_the_findings(three):
+    table = three.tables["cuts-differences"]
+    panels = {"cuts-norm": "at equal norm loss", "cuts-parameters": "at equal parameters"}
+    lines = three.lines("cuts-differences")
+    for claim, panel in panels.items():
+        for f in three.answers[claim].findings:
+            rows = table[(table["compared"] == panel) & (table["other"] == f.other)]
+            assert rows["difference"].tolist() == [f.estimate, *f.per_seed]
+            assert rows[["low", "high"]].iloc[0].tolist() == [f.interval.low, f.interval.high]
+            assert lines[panel, f.other].get_xdata() == [f.estimate]
+            assert lines[panel, f"{f.other}, networks"].get_xdata().tolist() == list(f.per_seed)
+            ends = lines[panel, f"{f.other}, interval"].get_xdata()
+            assert list(ends) == [f.interval.low, f.interval.high]
