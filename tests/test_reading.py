@@ -5,10 +5,16 @@ import math
 import numpy as np
 import pytest
 
+from analyses.findings import answer
+from analyses.report.chapters import chapter
+from analyses.report.pages import page
+from analyses.topics import CLAIMS
 from compressibility.errors import UserError
+from compressibility.store.layout import blank
 from compressibility.store.reading import Coverage, LayerData, NotMeasuredError
+from compressibility.store.rules import validate
 from tests.by_hand import crossing_by_hand
-from tests.synthetic_dataset import Effects, make
+from tests.synthetic_dataset import NAMES, SHAPES, Effects, Layer, make
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +77,68 @@ def test_values_are_found_by_name_whatever_the_order_and_the_choice(dataset):
 
 
 def test_what_a_dataset_does_not_hold_is_named(dataset):
-    data = LayerData(dataset.drop_vars(["perturbed_n_correct", "truncation_flag"]))
+    data = LayerData(dataset.drop_vars(["perturbed_n_correct"]))
     assert "rank" in data
     assert "perturbed_n_correct" not in data
     with pytest.raises(NotMeasuredError, match="no variable perturbed_n_correct"):
         _ = data.perturbed_logit_change
-    assert data.coverage == Coverage(0, 24 * 3)
+
+
+@pytest.fixture(scope="module")
+def of_some_tables(dataset):
+    """The dataset with no more than some of its tables."""
+    layers = [
+        Layer(name, shape, depth)
+        for depth, (name, shape) in enumerate(zip(NAMES, SHAPES, strict=True), 1)
+    ]
+
+    def chosen(*tables):
+        labels = {n: dataset[n].values for n in dataset.sizes if n not in ("layer", "seed")}
+        labels = {n: v for n, v in labels.items() if n not in ("mode", "weights")}
+        found = blank(
+            layers,
+            seeds=dataset["seed"].values,
+            coordinates=labels,
+            tables=tables,
+            attributes=dataset.attrs,
+        )
+        for name in found.data_vars:
+            here = dataset[name]
+            if "weights" in here.dims:
+                here = here.sel(weights=found["weights"].values)
+            found[name].values[...] = here.transpose(*found[name].dims).values
+        validate(found)
+        return LayerData(found)
+
+    return chosen
+
+
+def test_a_dataset_without_truncations_is_read_as_far_as_it_goes(of_some_tables):
+    data = of_some_tables("hessian")
+    assert data.modes == ()
+    assert data.coverage == Coverage(0, 0)
+    assert data.measured_layers == NAMES
+    assert data.n_images == 599
+    for asked in (lambda: data.measured, lambda: data.distinct, data.critical_norm_loss):
+        with pytest.raises(NotMeasuredError, match="no variable"):
+            asked()
+    with pytest.raises(NotMeasuredError, match="no cut OUT"):
+        data.along("conv1", "OUT")
+
+
+def test_each_table_answers_its_claims_alone(of_some_tables):
+    answered = {
+        ("truncation",): {"cuts-norm", "cuts-parameters", "depth", "correlation", "two-mode"},
+        ("controls",): {"null"},
+        ("truncation", "controls"): {claim.key for claim in CLAIMS} - {"curvature"},
+        ("hessian",): set(),
+    }
+    for tables, expected in answered.items():
+        answers = [answer(claim, of_some_tables(*tables)) for claim in CLAIMS]
+        assert {a.claim.key for a in answers if a.findings} == expected
+        for a in answers:
+            assert a.findings or a.told.found.startswith("Nothing can be said")
+    assert "no variable" in page(chapter("hessian", of_some_tables("hessian").dataset))
 
 
 def test_cuts_that_are_another_one_are_told_apart(data):

@@ -41,6 +41,8 @@ def _layers(layers: tuple[str, ...]) -> str:
 
 def _coverage(data: LayerData) -> str:
     found, thresholds = data.coverage, data.dataset.sizes.get("threshold", 0)
+    if not found.n_existing:
+        return "no truncations measured"
     if found.is_whole:
         existing = int(data.distinct.sum())
         return f"all {existing} that exist in these layers, {thresholds} thresholds each"

@@ -74,12 +74,15 @@ class LayerData:
         Raises:
             NotMeasuredError: The dataset does not have it.
         """
-        if name not in self:
-            raise NotMeasuredError(f"this dataset has no variable {name}")
-        values = self.dataset[name].reset_coords(drop=True)
+        values = self._found(name)
         if values.dtype.kind in "iu":
             values = values.where(values != MISSING_INTEGER)
         return values.astype(np.float64)
+
+    def _found(self, name: str) -> xr.DataArray:
+        if name not in self:
+            raise NotMeasuredError(f"this dataset has no variable {name}")
+        return self.dataset[name].reset_coords(drop=True)
 
     def of_weights(self, name: str, weights: str) -> xr.DataArray:
         """The part of a variable for the trained, the initial or the shuffled weights.
@@ -109,8 +112,8 @@ class LayerData:
 
     @cached_property
     def modes(self) -> tuple[str, ...]:
-        """Cut labels."""
-        return tuple(self.dataset["mode"].values.tolist())
+        """Cut labels; none in a dataset without any table of cuts."""
+        return tuple(self.dataset["mode"].values.tolist()) if "mode" in self else ()
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -139,19 +142,27 @@ class LayerData:
 
     @cached_property
     def distinct(self) -> xr.DataArray:
-        """Where a cut is neither trivial nor equal to an earlier one, boolean, (layer, mode)."""
-        return self.dataset["same_as"].reset_coords(drop=True) == self.dataset["mode"]
+        """Where a cut is neither trivial nor equal to an earlier one, boolean, (layer, mode).
+
+        Raises:
+            NotMeasuredError: The dataset has no table of cuts.
+        """
+        return self._found("same_as") == self.dataset["mode"]
 
     @cached_property
     def measured(self) -> xr.DataArray:
-        """Where the truncations of a cut are measured, boolean, (layer, mode, seed)."""
-        if "truncation_flag" not in self:
-            return (self.distinct & self.dataset["seed"].notnull()) & False
-        return (self.dataset["truncation_flag"] == Flag.MEASURED.value) & self.distinct
+        """Where the truncations of a cut are measured, boolean, (layer, mode, seed).
+
+        Raises:
+            NotMeasuredError: The dataset has no table of truncations.
+        """
+        return (self._found("truncation_flag") == Flag.MEASURED.value) & self.distinct
 
     @cached_property
     def coverage(self) -> Coverage:
-        """How much of what could be truncated is measured."""
+        """How much of what could be truncated is measured; nothing of nothing without the table."""
+        if "truncation_flag" not in self:
+            return Coverage(0, 0)
         existing = int(self.distinct.sum()) * len(self.seeds)
         return Coverage(int(self.measured.sum()), existing)
 
@@ -291,7 +302,7 @@ class LayerData:
         label = Cut.parse(mode).label
         if label not in self.modes:
             raise NotMeasuredError(f"this dataset has no cut {label}")
-        held = str(self.dataset["same_as"].sel(layer=layer, mode=label).item()) or label
+        held = str(self._found("same_as").sel(layer=layer, mode=label).item()) or label
         if held == TRIVIAL:
             raise UserError(f"cut {label} of {layer} is trivial: all of one side has size one")
         if held not in self.modes:
