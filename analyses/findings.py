@@ -107,6 +107,8 @@ class Claim:
         statistic: The statistic in words.
         unit: Its unit.
         comparisons: What is compared; one family for Holm's method.
+        needs: Tables that a dataset must have for it.
+        lacking: What to say where one of them, or all of its values, is missing.
         measure: The statistic of each network for one comparison.
         check: The same by another method, given the statistic's sample.
         tell: The findings in words.
@@ -125,6 +127,8 @@ class Claim:
     statistic: str
     unit: str
     comparisons: tuple[Comparison, ...]
+    needs: tuple[str, ...]
+    lacking: str
     measure: Callable[[LayerData, Comparison], Sample]
     check: Callable[[LayerData, Comparison, Sample], Robustness | None]
     tell: "Callable[[Evidence], Told]"
@@ -200,6 +204,8 @@ class Answer:
 
 def answer(claim: Claim, data: LayerData) -> Answer:
     """Put one claim to the test on one dataset; what is not measured is said in the answer."""
+    if not all(map(data.has_table, claim.needs)):
+        return _not_measured(claim, claim.lacking)
     samples: dict[Comparison, Sample] = {}
     missing: list[NotMeasuredError] = []
     for comparison in claim.comparisons:
@@ -208,17 +214,21 @@ def answer(claim: Claim, data: LayerData) -> Answer:
         except NotMeasuredError as reason:
             missing.append(reason)
     if not samples:
-        told = Told(
-            found=f"Nothing can be said from this dataset: {missing[0]}.",
-            sure="No test was made.",
-            unseen=("Any effect at all.",),
-        )
-        return Answer(claim, Verdict.UNDECIDED, told, ())
+        return _not_measured(claim, str(missing[0]))
     checks = {c: _checked(claim, data, c, s) for c, s in samples.items()}
     limits = {c: claim.limits(data, c, s) for c, s in samples.items()}
     found = findings(claim, samples, checks, limits)
     verdict = decided([f.verdict for f in found], claim)
     return Answer(claim, verdict, claim.tell(Evidence(data, found, samples)), found)
+
+
+def _not_measured(claim: Claim, reason: str) -> Answer:
+    told = Told(
+        found=f"Nothing can be said from this dataset: {reason}.",
+        sure="No test was made.",
+        unseen=("Any effect at all.",),
+    )
+    return Answer(claim, Verdict.UNDECIDED, told, ())
 
 
 def _checked(

@@ -4,6 +4,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
+from analyses.topics import TOPICS
 from compressibility.store import netcdf
 from tests.synthetic_dataset import make
 
@@ -36,3 +37,8 @@ def test_the_lines_for_a_network_of_ones_own_run(capsys) -> None:
     printed = capsys.readouterr().out.split()
     assert printed[0] == "conv1"
     assert len(printed) == 9
+
+
+def test_the_figure_is_one_that_the_report_draws() -> None:
+    (name,) = re.findall(r"`report/figures/digits-vanilla-(.*?)\.svg`", README)
+    assert name in {plot.name for topic in TOPICS for plot in topic.plots}

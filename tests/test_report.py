@@ -141,10 +141,10 @@ def test_everything_is_written_and_told(here, capsys):
             assert reference.startswith("https:") or not file or (here / "report" / file).is_file()
 
 
-def test_drawing_again_gives_the_same_bytes(dataset, whole, page_of_whole):
-    again = chapter("digits-vanilla", dataset)
-    assert page(again) == page_of_whole
-    for first, second in zip(whole.drawings, again.drawings, strict=True):
+def test_drawing_again_gives_the_same_bytes(one):
+    again = chapter("one", make(Effects(structure=1.0), n_seeds=1))
+    assert page(again) == page(one)
+    for first, second in zip(one.drawings, again.drawings, strict=True):
         assert (first.file, first.csv) == (second.file, second.csv)
 
 

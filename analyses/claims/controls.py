@@ -21,6 +21,7 @@ from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.reading import LayerData
 
 RANK_THRESHOLD: Final = 0.3
+_LACKING: Final = "spectra of trained weights and of a control are not both measured"
 
 
 def over_cuts(differences: xr.DataArray) -> xr.DataArray:
@@ -41,7 +42,7 @@ def _difference(data: LayerData, comparison: Comparison) -> Sample:
     )
     return sample(
         over_cuts(control - trained),
-        "spectra of trained weights and of a control are not both measured",
+        _LACKING,
     )
 
 
@@ -101,6 +102,8 @@ LESS_ENTANGLED: Final = Claim(
     "cuts and layers",
     unit="of the maximum",
     comparisons=(Comparison("initial", "trained"), Comparison("shuffled", "trained")),
+    needs=("truncation", "controls"),
+    lacking=_LACKING,
     measure=_difference,
     check=_by_rank,
     tell=_told,

@@ -19,6 +19,7 @@ from analyses.words import in_words, plain, sureness, undetectable
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 FEWEST: Final = 3
+_LACKING: Final = "no network has three truncations with norm loss up to 0.5"
 
 
 def rank_correlations(data: LayerData, lost: xr.DataArray) -> xr.DataArray:
@@ -58,7 +59,7 @@ def rank_correlations(data: LayerData, lost: xr.DataArray) -> xr.DataArray:
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
     table = rank_correlations(data, -data.logit_change).dropna("seed")
     if not table.sizes["seed"]:
-        raise NotMeasuredError("no network has three truncations with norm loss up to 0.5")
+        raise NotMeasuredError(_LACKING)
     difference = table.sel(loss=comparison.reference) - table.sel(loss=comparison.other)
     by_layer = difference.drop_vars("loss", errors="ignore").expand_dims(layer=list(data.layers))
     by_layer = by_layer.transpose("seed", "layer")
@@ -113,6 +114,8 @@ TELLS: Final = Claim(
     "all distinct truncations with norm loss above 0 and up to 0.5",
     unit="1",
     comparisons=(Comparison("correlation loss", "norm loss"),),
+    needs=("truncation",),
+    lacking=_LACKING,
     measure=_difference,
     check=_by_loss,
     tell=_told,

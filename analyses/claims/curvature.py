@@ -25,6 +25,8 @@ from analyses.words import in_words, plain, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 
+_LACKING: Final = "curvature along truncations has not been measured"
+
 
 def average_curvature(data: LayerData) -> xr.DataArray:
     """Mean curvature of each layer's weights, trace / number of weights, nat, (seed, layer)."""
@@ -80,7 +82,7 @@ def median_ratios(data: LayerData) -> xr.DataArray:
 
 
 def _contrast(data: LayerData, comparison: Comparison) -> Sample:
-    return sample(contrasts(data), "curvature along truncations has not been measured")
+    return sample(contrasts(data), _LACKING)
 
 
 def _rank_among_random(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -163,6 +165,8 @@ FLATTER: Final = Claim(
     "mean curvature, averaged over truncations with norm loss up to 0.5 and over layers",
     unit="1",
     comparisons=(Comparison(PRIMARY_CUT),),
+    needs=("truncation", "curvature"),
+    lacking=_LACKING,
     measure=_contrast,
     check=_rank_among_random,
     tell=_told,

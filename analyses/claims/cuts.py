@@ -45,6 +45,8 @@ from compressibility.store.curves import Curve, crossing
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import MODES
 
+_LACKING: Final = "no layer has both the OUT cut and another one, measured"
+
 
 def compared(
     data: LayerData,
@@ -78,7 +80,7 @@ def _differences(axis: Axis, data: LayerData, comparison: Comparison) -> Sample:
         comparison,
         lambda curve, other: mean_difference(curve, other, 0.0, axis.highest),
     )
-    return sample(table, f"no layer has both the {PRIMARY_CUT} cut and another one, measured")
+    return sample(table, _LACKING)
 
 
 def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -189,6 +191,8 @@ def _claim(
         f"over {averaged_over} and over layers",
         unit="logit",
         comparisons=tuple(Comparison(PRIMARY_CUT, cut) for cut in MODES if cut != PRIMARY_CUT),
+        needs=("truncation",),
+        lacking=_LACKING,
         measure=partial(_differences, axis),
         check=partial(_order, axis),
         tell=partial(_told, at, blind_spot),

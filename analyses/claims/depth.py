@@ -31,6 +31,7 @@ from compressibility.store.reading import LayerData, NotMeasuredError
 
 FEWEST_LAYERS: Final = 3
 UNIT: Final = "logit from first to last layer"
+_LACKING: Final = "truncations along OUT are not measured"
 
 
 def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
@@ -168,6 +169,8 @@ DEEPER: Final = Claim(
     "OUT, averaged over norm losses up to 0.5) against relative depth",
     unit=UNIT,
     comparisons=(Comparison(PRIMARY_CUT),),
+    needs=("truncation",),
+    lacking=_LACKING,
     measure=_slopes,
     check=_mixed_model,
     tell=_told,

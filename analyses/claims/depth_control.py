@@ -18,6 +18,8 @@ from analyses.statistics import rank_correlation, sign_flip_test
 from analyses.words import in_words, number, sureness, undetectable
 from compressibility.store.reading import LayerData, NotMeasuredError
 
+_LACKING: Final = "truncations along OUT and random perturbations are not both measured"
+
 
 def paired_changes(data: LayerData) -> tuple[Sample, Sample]:
     """Mean changes under truncation and under perturbation, of the same networks and layers.
@@ -95,6 +97,8 @@ SPECIAL: Final = Claim(
     "matched random perturbation",
     unit=UNIT,
     comparisons=(Comparison("truncation", "perturbation"),),
+    needs=("truncation", "controls"),
+    lacking=_LACKING,
     measure=_difference,
     check=_rank_correlations,
     tell=_told,

@@ -23,6 +23,8 @@ from analyses.statistics import sign_flip_test
 from analyses.words import in_words, odds, sureness, undetectable
 from compressibility.store.reading import LayerData
 
+_LACKING: Final = "truncations along OUT and random perturbations are not both measured"
+
 
 def truncation_minus_noise(
     data: LayerData, truncated: xr.DataArray, perturbed: xr.DataArray
@@ -35,7 +37,7 @@ def truncation_minus_noise(
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
     table = truncation_minus_noise(data, data.logit_change, data.perturbed_logit_change)
-    return sample(table, "truncations along OUT and random perturbations are not both measured")
+    return sample(table, _LACKING)
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -81,6 +83,8 @@ GENTLER: Final = Claim(
     "random perturbation, averaged over norm losses up to 0.5 and over layers",
     unit="logit",
     comparisons=(Comparison("truncation", "perturbation"),),
+    needs=("truncation", "controls"),
+    lacking=_LACKING,
     measure=_difference,
     check=_by_loss,
     tell=_told,

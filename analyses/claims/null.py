@@ -14,11 +14,12 @@ from analyses.words import in_words, number, sureness
 from compressibility.store.reading import LayerData
 
 MARGIN: Final = 0.01
+_LACKING: Final = "spectra of the initial weights are not measured"
 
 
 def _deviation(data: LayerData, comparison: Comparison) -> Sample:
     deviation = entropies(data, comparison.reference) - null_entropies(data)
-    return sample(over_cuts(deviation), "spectra of the initial weights are not measured")
+    return sample(over_cuts(deviation), _LACKING)
 
 
 def _told(evidence: Evidence) -> Told:
@@ -52,6 +53,8 @@ CALIBRATED: Final = Claim(
     "averaged over the cuts and layers",
     unit="of the maximum",
     comparisons=(Comparison("initial", "null"),),
+    needs=("controls",),
+    lacking=_LACKING,
     measure=_deviation,
     check=lambda *_: None,
     tell=_told,

@@ -27,6 +27,7 @@ _AXES: Final = {
     Comparison("two-mode cuts", "single-mode cuts", f"at equal {axis.name}"): axis
     for axis in (NORM_LOSS, PARAMETERS)
 }
+_LACKING: Final = "no layer has both single-mode and two-mode cuts that differ"
 
 
 def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArray:
@@ -53,7 +54,7 @@ def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArr
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
     table = pair_differences(data, _AXES[comparison], data.logit_change)
-    return sample(table, "no layer has both single-mode and two-mode cuts that differ")
+    return sample(table, _LACKING)
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -108,6 +109,8 @@ BETTER: Final = Claim(
     "averaged over pairs of cuts and over layers",
     unit="logit",
     comparisons=tuple(_AXES),
+    needs=("truncation",),
+    lacking=_LACKING,
     measure=_difference,
     check=_by_loss,
     tell=_told,

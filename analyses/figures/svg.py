@@ -2,6 +2,7 @@
 
 import io
 import re
+import zlib
 from typing import Any
 
 import matplotlib as mpl
@@ -21,10 +22,32 @@ def svg(plot: Plot, table: DataFrame, *, narrow: bool, prefix: str = "") -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = _with_few_ids(text, name)
+    text = re.sub(r"(?:<use [^>]*/>\s*)+", _with_one_style, text)
+    text = re.sub(r">\s+<", ">\n<", text)
     return re.sub(r"<[^>]+>", _with_short_coordinates, text)
+
+
+def _with_few_ids(text: str, name: str) -> str:
+    """Only what is referred to keeps an id, a short one that no other figure of a page has."""
+    referred = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    ids = {old: f"{zlib.crc32(name.encode()):x}-{i}" for i, old in enumerate(referred)}
+
+    def renamed(found: re.Match[str]) -> str:
+        return f' id="{ids[found[1]]}"' if found[1] in ids else ""
+
+    text = re.sub(r' id="([^"]+)"', renamed, text)
+    return re.sub(r'(href="#|url\(#)([^")]+)', lambda found: found[1] + ids[found[2]], text)
+
+
+def _with_one_style(dots: re.Match[str]) -> str:
+    """Dots in a row that look alike, in a group that says so once."""
+    styles = set(re.findall(r' style="([^"]*)"', dots[0]))
+    if len(styles) != 1 or dots[0].count(" style=") != dots[0].count("<use "):
+        return dots[0]
+    bare = re.sub(r' style="[^"]*"', "", dots[0])
+    return f'<g style="{styles.pop()}">{bare}</g>'
 
 
 def _with_short_coordinates(tag: re.Match[str]) -> str:

@@ -91,6 +91,11 @@ def crossing(curve: Curve, allowance: float) -> Crossing:
 
     Returns:
         Not a number throughout for a curve without points.
+
+    Examples:
+        >>> curve = Curve.of(np.array([0, 0.1, 0.3]), np.array([0, -0.02, -0.08]))
+        >>> print(f"{crossing(curve, 0.05).value:.2f}")
+        0.20
     """
     if len(curve) == 0:
         return Crossing(np.nan, np.nan, np.nan)

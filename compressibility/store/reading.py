@@ -79,6 +79,10 @@ class LayerData:
             values = values.where(values != MISSING_INTEGER)
         return values.astype(np.float64)
 
+    def has_table(self, name: str) -> bool:
+        """Whether the dataset has a table, such as ``controls``, measured or not."""
+        return f"{name}_key" in self
+
     def _found(self, name: str) -> xr.DataArray:
         if name not in self:
             raise NotMeasuredError(f"this dataset has no variable {name}")
