@@ -59,10 +59,7 @@ def analyse(
             chapters.append(chapter(name, dataset, file_checksum=checksum, progress=progress))
             console.print(f"{name}: analysed and drawn in {time.monotonic() - begun:.1f} s")
         status.update("writing the report")
-        try:
-            page = write(chapters, report)
-        except OSError as error:
-            raise _unwritable(report, error) from error
+        page = write(chapters, report)
     print_table(chapters, console)
     console.print(
         f"Report: {page} ({time.monotonic() - start:.1f} s)", soft_wrap=True, highlight=False
@@ -94,14 +91,10 @@ def _refuse_what_cannot_be_written(folder: Path) -> None:
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write the report to {error.filename or folder}: {error.strerror}; choose another "
-        "folder with --report"
-    )
+        raise UserError(
+            f"cannot write the report to {error.filename or folder}: {error.strerror}; choose "
+            "another folder with --report"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,11 +1,11 @@
 """The command line: ``compressibility measure``, ``inspect`` and ``verify``."""
 
-import errno
 import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +20,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from compressibility import __version__
+from compressibility.errors import UserError
 from compressibility.store import cache, netcdf
 from compressibility.store.selection import truncations
-from compressibility.store.summary import rows, summarise
+from compressibility.store.summary import Summary, rows, summarise
 
 if TYPE_CHECKING:
-    from compressibility.experiments import Experiment
-    from compressibility.measuring.tasks import Place
+    from compressibility.experiments.experiment import Experiment
+    from compressibility.experiments.networks import Place
 
+FAILED = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -65,7 +67,7 @@ def _options(
 @app.command()
 def experiments() -> None:
     """List the experiments that can be measured."""
-    from compressibility.experiments import EXPERIMENTS
+    from compressibility.experiments.named import EXPERIMENTS
 
     table = Table(box=None, pad_edge=False)
     for name in ("experiment", "what", "networks"):
@@ -117,44 +119,84 @@ def measure(
     the same command goes on and loses at most the tasks in hand. The cache is the folder
     datasets_cache of the checkout, or COMPRESSIBILITY_CACHE.
     """
-    from compressibility.experiments import ALL_CORES, named, on_folder, seeds_from
+    from compressibility.experiments.experiment import on_folder
+    from compressibility.experiments.named import named
+    from compressibility.experiments.networks import Place
     from compressibility.measuring.progress import shown
     from compressibility.measuring.sweep import measure as run
-    from compressibility.measuring.tasks import Place
-    from compressibility.measuring.workers import cores, engaged
+    from compressibility.measuring.workers import engaged, well_used
     from compressibility.networks.devices import resolve
 
     chosen = named(experiment) if images is None else on_folder(named(experiment), images)
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
-    wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen)
+    wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen.seeds, chosen.name)
     path = out or place.cache.dataset(chosen.name)
     if path.suffix != ".nc" or path.is_dir():
-        raise ValueError(f"--out {path} names no netCDF file; give one that ends in .nc")
+        raise UserError(f"--out {path} names no netCDF file; give one that ends in .nc")
     only = None if layers is None else tuple(name.strip() for name in layers.split(","))
-    alone = chosen.threads == ALL_CORES or place.device != "cpu"
-    count = workers or (1 if alone else max(1, cores() // chosen.threads))
     with (
         _interruptible(),
         shown(chosen.name) as report,
-        engaged(count, scheduler, place.device) as who,
+        engaged(workers or well_used(chosen, place.device), scheduler, place) as hands,
     ):
         dataset = run(
-            chosen,
-            wanted,
-            place=place,
-            out=path,
-            layers=only,
-            executor=who[0],
-            in_flight=who[1],
-            report=report,
+            chosen, wanted, place=place, out=path, layers=only, hands=hands, report=report
         )
-    accuracy = dataset["baseline_accuracy"]
-    Console(highlight=False).print(
-        f"{path}: {dataset.sizes['seed']} network{'s' * (dataset.sizes['seed'] > 1)}, accuracy "
-        f"{float(accuracy.min()):.1%} to {float(accuracy.max()):.1%} "
-        f"on {int(dataset['n_images'])} test images",
-        soft_wrap=True,
+    summary = summarise(dataset)
+    Console(highlight=False).print(f"{path}: {_told(summary)}", soft_wrap=True)
+    failures = _failures(summary)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def _failures(summary: Summary) -> list[str]:
+    """What failed and why, a line for each task."""
+    return [
+        f"{each.table.name} of {_at(each.table.per, place)}: {why}"
+        for each in summary.tables
+        for place, why in each.failures.items()
+    ]
+
+
+def _at(dims: Sequence[str], place: Sequence[object]) -> str:
+    return ", ".join(f"{dim} {label}" for dim, label in zip(dims, place, strict=True))
+
+
+def _told(summary: Summary) -> str:
+    """Networks, accuracy and what was left out, in one line."""
+    found = [accuracy for accuracy in summary.baseline_accuracies.values() if accuracy is not None]
+    networks = f"{len(found)} network{'s' * (len(found) != 1)}"
+    told = f", accuracy {min(found):.1%} to {max(found):.1%}" if found else ""
+    images = f" on {summary.n_images} test images" if found else ""
+    reasons: dict[str, list[str]] = {}
+    for layer, reason in (summary.left_out or {}).items():
+        reasons.setdefault(reason, []).append(layer or "the network itself")
+    left_out = "".join(
+        f"\nnot measured: {', '.join(layers)}: {reason}" for reason, layers in reasons.items()
     )
+    return f"{networks}{told}{images}{left_out}"
+
+
+def seeds_from(text: str, planned: Sequence[int], experiment: str) -> tuple[int, ...]:
+    """The seeds that ``text`` names, such as ``0-3,5``, ascending.
+
+    Raises:
+        UserError: It is no such list, or names a seed that is not planned.
+    """
+    seeds: set[int] = set()
+    for part in text.split(","):
+        spelled = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        span = range(int(spelled[1]), int(spelled[2] or spelled[1]) + 1) if spelled else None
+        if not span:
+            raise UserError(f"seeds {text!r} are not a list such as 0-{planned[-1]} or 0,2,5")
+        seeds.update(span)
+    if unknown := sorted(seeds - set(planned)):
+        raise UserError(
+            f"{experiment} has no seed {unknown[0]}: choose from {planned[0]}-{planned[-1]}"
+        )
+    return tuple(sorted(seeds))
 
 
 @contextmanager
@@ -207,7 +249,7 @@ def inspect(
     """Say what is in a dataset and whether it is whole; or show one layer along one cut."""
     dataset = netcdf.open_dataset(cache.default().find(file))
     if layer is None and mode is not None:
-        raise ValueError(f"--mode {mode} shows the truncations of one layer; name it with --layer")
+        raise UserError(f"--mode {mode} shows the truncations of one layer; name it with --layer")
     if layer is None:
         table = Table(show_header=False, box=None, pad_edge=False)
         for label, text in rows(summarise(dataset)):
@@ -226,7 +268,7 @@ def verify(
             help="Names of experiments or .nc files; by default every dataset in the cache.",
         ),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many truncations to recompute.")] = 20,
+    sample: Annotated[int, typer.Option(min=1, help="How many variants to recompute.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     device: Annotated[str, typer.Option(help="As for measure.")] = "auto",
     images_dir: Annotated[
@@ -243,14 +285,14 @@ def verify(
     1e-3, losses to 1e-4 of their value. A dataset whose networks or images are not here is passed
     over and told; nothing is downloaded.
     """
-    from compressibility.experiments import ExperimentError, from_data
-    from compressibility.measuring.tasks import Place
+    from compressibility.experiments.experiment import ExperimentError, from_data
+    from compressibility.experiments.networks import Place
     from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
     from compressibility.networks.image_sets import ImagesError
 
     if images is not None and len(names or ()) != 1:
-        raise ValueError(f"--images {images} are those of one dataset: name it")
+        raise UserError(f"--images {images} are those of one dataset: name it")
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
     paths = tuple(map(place.cache.find, names or ())) or place.cache.datasets()
     n_verified, n_failed = 0, 0
@@ -263,7 +305,9 @@ def verify(
             n_failed += _verified(dataset, experiment, place, sample, seed)
             n_verified += 1
         except (CheckpointError, ExperimentError, ImagesError) as error:
-            print(f"{path.stem}: not verified: {error}", file=sys.stderr)
+            advice = "" if images else "; the folder of images of your own is given with --images"
+            hint = advice if isinstance(error, ImagesError) else ""
+            print(f"{path.stem}: not verified: {error}{hint}", file=sys.stderr)
     print(f"{n_verified} of {len(paths)} dataset{'s' * (len(paths) != 1)} verified")
     if n_failed or n_verified < (len(paths) if names else 1):
         raise typer.Exit(1)
@@ -289,11 +333,11 @@ def _verified(
         )
     failed = [check for check in checks if not check.holds]
     for check in failed:
-        print(check, file=sys.stderr)
+        print(f"differs: {check.variant}: {check}", file=sys.stderr)
     losses = [abs(c.loss_difference) for c in checks if not np.isnan(c.loss_difference)]
     told = f"losses by {max(losses):.1e} of their value" if losses else "no losses are stored"
     print(
-        f"{experiment.name}: {len(checks) - len(failed)} of {len(checks)} truncations hold; counts "
+        f"{experiment.name}: {len(checks) - len(failed)} of {len(checks)} variants hold; counts "
         f"differ by at most {max(check.count_difference for check in checks)} images, {told}"
     )
     return len(failed)
@@ -321,11 +365,9 @@ def _truncation_table(chosen: xr.Dataset, asked: str) -> Table:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    """Run the command line; what a user can mend is one line on stderr and exit status 2."""
     try:
         app(standalone_mode=True)
-    except (ValueError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        advice = "; free space, or choose another cache with COMPRESSIBILITY_CACHE" if full else ""
-        print(f"compressibility: {error}{advice}", file=sys.stderr)
+    except UserError as error:
+        print(f"compressibility: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from compressibility.errors import UserError
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
@@ -33,11 +35,21 @@ def replaced(path: Path) -> Iterator[Path]:
         raise
 
 
+class WriteError(UserError):
+    """A file that cannot be written; the message says why and what to do."""
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file as `replaced` does.
 
     Raises:
-        OSError: As the operating system says it: unwritable folder, full disk.
+        WriteError: The folder cannot be written, or the disk is full.
     """
-    with replaced(path) as aside:
-        aside.write_bytes(content)
+    try:
+        with replaced(path) as aside:
+            aside.write_bytes(content)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {path}: {error.strerror}; free space, or choose another place "
+            "(COMPRESSIBILITY_CACHE names the cache)"
+        ) from error

@@ -5,12 +5,24 @@ from pathlib import Path
 
 import xarray as xr
 
-from compressibility.experiments import EXPERIMENTS, Experiment, HessianPlan
+from compressibility.experiments.experiment import Experiment
+from compressibility.experiments.named import EXPERIMENTS
+from compressibility.experiments.networks import Place
 from compressibility.measuring.sweep import measure
-from compressibility.measuring.tasks import Place
 from compressibility.networks.architectures import VanillaCNN
+from compressibility.quantities.controls import Controls
+from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.hessian import Hessian
+from compressibility.quantities.truncations import Truncation
 from compressibility.store.cache import Cache
 
+THRESHOLDS = (0.0, 0.1, 0.4)
+PLANS = {
+    "truncation": Truncation(THRESHOLDS),
+    "controls": Controls((0.1, 0.4)),
+    "hessian": Hessian(images=64, eigenvalues=2, directions=4),
+    "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
+}
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
     name="small",
@@ -18,12 +30,16 @@ SMALL = replace(
     architecture=VanillaCNN(channels=(4, 6), pooled=(0,)),
     recipe=replace(EXPERIMENTS["digits-vanilla"].recipe, epochs=2),
     seeds=(0, 1),
-    thresholds=(0.0, 0.1, 0.4),
-    norm_loss_levels=(0.1, 0.4),
-    hessian=HessianPlan(images=64, eigenvalues=2, directions=4),
+    plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 2 + 3 * 2  # network and Hessian; three groups of two layers
+N_TASKS = 2 + 3 * 2  # network and Hessian; three quantities of two layers
+
+
+def planning(experiment: Experiment = SMALL, **changed) -> Experiment:
+    """The experiment with some plans changed, or with None left out."""
+    plans = {plan.table: plan for plan in experiment.plans} | changed
+    return replace(experiment, plans=tuple(plan for plan in plans.values() if plan is not None))
 
 
 def place_in(folder: Path) -> Place:
@@ -39,5 +55,6 @@ def measure_in(folder: Path, experiment: Experiment = SMALL, **options) -> xr.Da
 
 
 def assert_same_values(one: xr.Dataset, other: xr.Dataset) -> None:
+    assert set(one.variables) == set(other.variables)
     for name in one.variables:
         xr.testing.assert_identical(one[name].variable, other[name].variable)

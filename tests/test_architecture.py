@@ -39,6 +39,7 @@ ALLOWED = {
 TORCHLESS = ("compressibility.tensors", "compressibility.store", "analyses")
 TORCH = ("torch", "torchvision", "curvlinops")
 FIRST_PARTY = ("compressibility", "analyses")
+ROOT_PACKAGE = "compressibility"
 
 Sources = Mapping[str, str]
 
@@ -67,8 +68,20 @@ def imported(module: str, source: str, modules: Sources) -> Iterator[str]:
                 above = ".".join(module.split(".")[: -node.level])
                 base = f"{above}.{base}".rstrip(".")
             for alias in node.names:
+                if base == ROOT_PACKAGE and alias.name == "__version__":
+                    continue
                 name = f"{base}.{alias.name}"
                 yield name if name in modules or f"{name}.__init__" in modules else base
+
+
+def handed_on(source: str) -> dict[str, str]:
+    """The names that the package hands on when they are asked for, with their modules."""
+    [names] = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HANDED_ON"
+    ]
+    return names
 
 
 def violations(modules: Sources) -> list[str]:
@@ -79,10 +92,10 @@ def violations(modules: Sources) -> list[str]:
                 found += [
                     f"{module} imports {target}"
                     for package, allowed in ALLOWED.items()
-                    if below(module, (package,))
-                    and not below(target, allowed)
-                    and target != "compressibility"
+                    if below(module, (package,)) and not below(target, allowed)
                 ]
+                if target == ROOT_PACKAGE and f"{module} imports {target}" not in found:
+                    found.append(f"{module} imports {target}")
                 if below(target, ("analyses",)) and not below(module, ("analyses",)):
                     found.append(f"{module} imports {target}")
                 if target == "compressibility.cli" and module != "compressibility.__main__":
@@ -93,7 +106,7 @@ def violations(modules: Sources) -> list[str]:
                     found.append(f"{module} imports {target}")
             elif below(target, TORCH) and below(module, TORCHLESS):
                 found.append(f"{module} imports {target}")
-        if module.endswith(".__init__"):
+        if module.endswith(".__init__") and module != f"{ROOT_PACKAGE}.__init__":
             found += [f"{module} defines {name}" for name in definitions(source)]
     return found
 
@@ -118,6 +131,8 @@ def graph(modules: Sources) -> dict[str, set[str]]:
     """Who imports whom; ``from package import name`` counts for the package, not for its parts."""
     edges = {}
     for module, source in modules.items():
+        if module == f"{ROOT_PACKAGE}.__init__":  # it imports what it hands on when asked for it
+            continue
         targets = {t.removesuffix(".__init__") for t in imported(module, source, modules)}
         named = {t if t in modules else f"{t}.__init__" for t in targets}
         edges[module] = {t for t in named if t in modules}
@@ -146,6 +161,7 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
         ("compressibility.measuring.sweep", "from analyses import report"),
         ("compressibility.measuring.sweep", "from compressibility.cli import main"),
         ("compressibility.experiments", "from compressibility.measuring.sweep import measure"),
+        ("compressibility.own", "from compressibility import spectra"),
         ("analyses.report", "import torch.nn"),
         ("analyses.report", "from compressibility.measuring import sweep"),
         ("analyses.report", "from compressibility.networks import kernels"),
@@ -169,6 +185,17 @@ def test_the_rule_sees_each_kind_of_violation(module: str, source: str) -> None:
     )
     assert violations(skeleton) == []
     assert violations(skeleton | {module: source}) != []
+
+
+def test_what_the_package_hands_on_is_what_its_types_say() -> None:
+    source = sources()[f"{ROOT_PACKAGE}.__init__"]
+    typed = {
+        alias.name: node.module.removeprefix(f"{ROOT_PACKAGE}.")
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(ROOT_PACKAGE)
+        for alias in node.names
+    }
+    assert handed_on(source) == typed
 
 
 def test_a_circle_is_seen() -> None:

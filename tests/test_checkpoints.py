@@ -9,8 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Generator
 
-from compressibility.experiments import named
-from compressibility.measuring import tasks
+from compressibility.experiments.named import named
+from compressibility.experiments.networks import training_json
+from compressibility.files import WriteError
 from compressibility.networks import checkpoints
 from compressibility.networks.architectures import VanillaCNN, initialised
 from compressibility.networks.checkpoints import CheckpointError
@@ -43,7 +44,7 @@ def test_the_shipped_networks_come_from_the_experiments_present_settings() -> No
         seed = int(path.stem.removeprefix("seed-"))
         with safe_open(path, framework="pt") as file:
             kept = json.loads(file.metadata()["training"])
-        assert kept == json.loads(tasks.training_json(experiment, seed, images)), path
+        assert kept == json.loads(training_json(experiment, seed, images)), path
 
 
 def test_a_loaded_network_is_the_saved_one_to_the_bit(checkpoint) -> None:
@@ -113,7 +114,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_and_nothing_else
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"cannot write .*: No space left on device; free"):
+    with pytest.raises(WriteError, match=r"cannot write .*: No space left on device; free"):
         checkpoints.save(_network(2), checkpoint, TRAINING)
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
     assert checkpoint.read_bytes() == before

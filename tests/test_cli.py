@@ -14,16 +14,21 @@ from safetensors.torch import load_file, save_file
 
 import compressibility
 from compressibility import cli
-from compressibility.experiments import EXPERIMENTS
-from compressibility.measuring import tasks
-from compressibility.measuring.tasks import Place
+from compressibility.errors import NumericalError
+from compressibility.experiments import networks
+from compressibility.experiments.named import EXPERIMENTS
 from compressibility.networks import checkpoints
+from compressibility.networks.image_sets import digits
+from compressibility.networks.kernels import find_kernels
 from compressibility.networks.training import rounded_to_float16
-from compressibility.store import netcdf
+from compressibility.quantities.quantity import coordinates
+from compressibility.store import layout, netcdf
 from compressibility.store.cache import Cache, default
+from compressibility.store.provenance import attributes
 from tests.small_experiment import SMALL
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -44,15 +49,35 @@ def call(cache, monkeypatch, capsys):
     return run
 
 
-def _place(cache: Cache) -> Place:
-    return Place(cache, cache.images, "cpu")
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """The command line knows the small experiment alone."""
+    monkeypatch.setattr("compressibility.experiments.named.EXPERIMENTS", {"small": SMALL})
+
+
+@pytest.fixture(scope="session")
+def blank_digits() -> xr.Dataset:
+    network, example = networks.example(DIGITS, digits())
+    return layout.blank(
+        find_kernels(network, example),
+        seeds=(0, 1),
+        coordinates=coordinates(DIGITS.quantities),
+        tables=[quantity.table for quantity in DIGITS.quantities],
+        attributes=attributes(
+            title=DIGITS.title,
+            experiment=DIGITS.as_data(),
+            images_checksum=digits().checksum,
+            left_out={"head": "it is Linear"},
+            event="made blank",
+        ),
+    )
 
 
 @pytest.fixture
-def blank_dataset(cache) -> Path:
+def blank_dataset(cache, blank_digits) -> Path:
     """A dataset of the digits with nothing measured."""
     path = cache.dataset("digits-vanilla")
-    netcdf.save(tasks.template(DIGITS, (0, 1), _place(cache)), path)
+    netcdf.save(blank_digits, path)
     return path
 
 
@@ -149,11 +174,10 @@ def test_an_unwritable_place_is_refused_before_anything_is_measured(call, tmp_pa
 
 
 def test_a_network_with_a_nan_is_refused(call, cache) -> None:
-    place = _place(cache)
-    images = tasks.load_images(DIGITS, place.images)
-    network, _ = tasks.initial(DIGITS, 0, images)
+    images = digits()
+    network, _ = networks.initial(DIGITS, 0, images)
     path = cache.checkpoint(DIGITS.name, 0)
-    training = tasks.training_json(DIGITS, 0, images.checksum)
+    training = networks.training_json(DIGITS, 0, images.checksum)
     checkpoints.save(rounded_to_float16(network), path, training)
     tensors = load_file(path)
     tensors["stage2.conv.weight"][0, 0, 0, 0] = float("nan")
@@ -167,12 +191,20 @@ def test_a_network_with_a_nan_is_refused(call, cache) -> None:
     assert not cache.dataset(DIGITS.name).exists()
 
 
+def _with_tests() -> dict[str, str]:
+    """The environment of a process that imports the tests' small experiment."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 from compressibility import cli
-sys.argv = ["compressibility", "measure", "digits-vanilla", "--seeds", "0", "--workers", "1"]
+from compressibility.experiments import named
+from tests.small_experiment import SMALL
+named.EXPERIMENTS = {"small": SMALL}
+sys.argv = ["compressibility", "measure", "small", "--seeds", "0", "--workers", "1"]
 cli.main()
 """
 
@@ -180,7 +212,11 @@ cli.main()
 @pytest.mark.skipif(sys.platform != "linux", reason="limits file sizes as Linux does")
 def test_a_disk_full_half_way_ends_in_one_line_and_leaves_nothing_half_written(cache) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", FULL_DISK], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FULL_DISK],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_with_tests(),
     )
     _assert_taught((ended.returncode, ended.stdout, ended.stderr), "File too large")
     left = [path for path in cache.root.rglob("*") if path.is_file() and path.stat().st_size]
@@ -190,8 +226,11 @@ def test_a_disk_full_half_way_ends_in_one_line_and_leaves_nothing_half_written(c
 INTERRUPTED = """
 import sys
 from compressibility import cli
+from compressibility.experiments import named
+from tests.small_experiment import SMALL
 if __name__ == "__main__":
-    sys.argv = ["compressibility", "measure", "digits-vanilla", "--workers", "2"]
+    named.EXPERIMENTS = {"small": SMALL}
+    sys.argv = ["compressibility", "measure", "small", "--workers", "2"]
     cli.main()
 """
 
@@ -215,6 +254,7 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=_with_tests(),
     )
     end = time.monotonic() + 120
     while not list(cache.root.glob("checkpoints/*/seed-*")) and time.monotonic() < end:
@@ -268,6 +308,41 @@ def test_inspect_says_what_is_missing(call, blank_dataset) -> None:
     assert DIGITS.title in out
 
 
+@pytest.mark.usefixtures("small")
+def test_layers_that_are_left_out_are_named_with_the_reason(call, cache) -> None:
+    measured = call("measure", "small", "--seeds", "0", "--layers", "stage1.conv")
+    assert measured[0] == 0
+    inspected = call("inspect", "small")
+    for _, out, _ in (measured, inspected):
+        assert "head" in out
+        assert "Linear" in out
+
+
+@pytest.mark.usefixtures("small")
+def test_what_failed_is_told_and_the_status_says_so(call, cache, monkeypatch) -> None:
+    def diverging(*_: object) -> None:
+        raise NumericalError("training loss is nan in epoch 1 of 2")
+
+    monkeypatch.setattr(networks, "train", diverging)
+    status, out, err = call("measure", "small", "--seeds", "1", "--workers", "1")
+    assert status == cli.FAILED
+    assert "0 networks" in out
+    assert "seed 1" in err
+    assert "training loss is nan in epoch 1 of 2" in err
+    assert "Traceback" not in err
+    assert "training loss is nan" in call("inspect", "small")[1]
+
+
+def test_a_defect_is_no_mistake_of_the_users(call, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("compressibility.measuring.sweep.measure", broken)
+    monkeypatch.setattr(sys, "argv", ["compressibility", "measure", "digits-vanilla"])
+    with pytest.raises(ValueError, match="broadcast"):
+        cli.main()
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("measure", "--help"), ("inspect", "--help")])
 def test_help_is_there(call, arguments) -> None:
     status, out, _ = call(*arguments)
@@ -282,10 +357,10 @@ def test_the_cache_is_the_checkouts_unless_named(monkeypatch, tmp_path) -> None:
     assert default().root == tmp_path
 
 
+@pytest.mark.usefixtures("small")
 def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiments_images(
-    call, cache, tmp_path, monkeypatch
+    call, cache, tmp_path
 ) -> None:
-    monkeypatch.setattr("compressibility.experiments.EXPERIMENTS", {"small": SMALL})
     folder = tmp_path / "shades"
     rng = np.random.default_rng(0)
     for name, brightness in (("dark", 100), ("bright", 160)):
@@ -302,16 +377,18 @@ def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiment
     assert dataset.attrs["title"] == "Two convolutions on shades"
     assert int(dataset["n_images"]) == 120 // 6
     assert float(dataset["baseline_accuracy"].sel(seed=0)) > 0.6
-    status, out, err = call("verify", "--sample", "3")
+    assert str(tmp_path) not in str(dataset.attrs)
+    asked_to_verify = ("verify", "shades-small", "--sample", "3", "--images")
+    status, out, err = call(*asked_to_verify, str(folder))
     assert status == 0, err
-    assert out.startswith("shades-small: 3 of 3 truncations hold")
+    assert out.startswith("shades-small: 3 of 3 variants hold")
     assert out.endswith("1 of 1 dataset verified\n")
-    tasks.load_images.cache_clear()
     moved = folder.rename(tmp_path / "elsewhere")
-    assert call("verify", "shades-small")[0] == 1
-    assert call("verify", "shades-small", "--images", str(moved), "--sample", "3")[0] == 0
+    status, out, err = call("verify")
+    assert (status, out) == (1, "0 of 1 dataset verified\n")
+    assert "--images" in err
+    assert call(*asked_to_verify, str(moved))[0] == 0
     moved.rename(folder)
-    tasks.load_images.cache_clear()
     (folder / "bright" / "60.png").write_bytes((folder / "dark" / "00.png").read_bytes())
     _assert_taught(
         call(*asked, "--layers", "stage1.conv"), "shades-small", "other images", "another name"

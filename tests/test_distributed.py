@@ -10,7 +10,7 @@ import torch
 from distributed import LocalCluster
 
 from compressibility.measuring.progress import Step
-from compressibility.measuring.workers import SchedulerError, cluster
+from compressibility.measuring.workers import Beside, SchedulerError, cluster
 from tests.small_experiment import SMALL, assert_same_values, measure_in, place_in
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # dask's own, of a worker that was killed
@@ -55,7 +55,9 @@ def test_three_workers_one_killed_end_with_the_single_processs_dataset(
     with cluster(three_workers.scheduler_address, "cpu") as (executor, in_flight):
         assert in_flight == 3
         spread = measure_in(
-            tmp_path / "spread", executor=executor, in_flight=in_flight, report=kill_one
+            tmp_path / "spread",
+            hands=Beside(executor, place_in(tmp_path / "spread"), in_flight),
+            report=kill_one,
         )
     assert len(killed) == 1
     np.testing.assert_array_equal(spread["rank"], single["rank"])

@@ -11,7 +11,6 @@ from compressibility.evaluation import Evaluation, Evaluator, Truncations, plain
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose
-from tests.awkward_networks import Residual
 
 LAYER, N_IMAGES, N_SAMPLED = "2", 400, 64
 
@@ -69,24 +68,3 @@ def test_counts_are_those_of_float32_and_no_loss_is_given(scale: Tensor) -> None
     ]
     assert len({e.n_lost for e in plain}) > 3
     assert np.isnan([e.loss for e in found]).all()
-
-
-@pytest.mark.parametrize("groups", [2, 3])
-def test_convolutions_with_groups_are_added_to_as_in_float32(groups: int) -> None:
-    """PyTorch's fused addition fails for them below float32."""
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1),
-        nn.ReLU(),
-        Residual(8, 12, 2, groups),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(48, 10),
-    ).eval()
-    images = torch.randn(N_IMAGES, 3, 8, 8)
-    labels = network(images).argmax(dim=1)
-    evaluator = Evaluator(network, images, labels, precision="bfloat16")
-    kernel = 0.8 * kernel_array(network, "0")
-    (found,) = evaluator.kernels("0", [kernel])
-    assert evaluator.precision_behind("0") == "bfloat16"
-    assert found.counts == plain_evaluation(network, images, labels, {"0": kernel}).counts

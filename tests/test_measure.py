@@ -14,16 +14,36 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file, save_file
 
+from compressibility.errors import NumericalError
 from compressibility.evaluation import plain_evaluation
-from compressibility.experiments import ExperimentError
-from compressibility.measuring import tasks
+from compressibility.experiments import networks
+from compressibility.experiments.experiment import Experiment, ExperimentError
 from compressibility.measuring.lock import BusyError
 from compressibility.measuring.progress import Step
-from compressibility.measuring.workers import processes
-from compressibility.store import netcdf
+from compressibility.measuring.tasks import Bench
+from compressibility.measuring.workers import Beside, cores, processes
+from compressibility.networks.architectures import VanillaCNN
+from compressibility.networks.image_sets import digits
+from compressibility.quantities.curvature import Curvature
+from compressibility.store import netcdf, provenance
+from compressibility.store.schema import Flag
+from compressibility.subjects import Subject
 from compressibility.tensors.modes import Cut, matricize
 from compressibility.tensors.schmidt import truncate
-from tests.small_experiment import N_TASKS, SMALL, assert_same_values, measure_in, place_in
+from tests.small_experiment import (
+    N_TASKS,
+    PLANS,
+    SMALL,
+    THRESHOLDS,
+    assert_same_values,
+    measure_in,
+    place_in,
+    planning,
+)
+
+
+def subject_in(folder: Path, seed: int, experiment: Experiment = SMALL) -> Subject:
+    return Bench(place_in(folder)).subject(experiment, seed)
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +58,18 @@ def dataset(folder: Path) -> xr.Dataset:
 
 @pytest.mark.parametrize("layer", ["stage1.conv", "stage2.conv"])
 def test_counts_and_losses_are_the_plain_loops(dataset, folder, layer) -> None:
-    place, seed = place_in(folder), 1
-    network = tasks.trained(SMALL, seed, place)
-    images = tasks.load_images(SMALL, place.images)
-    test = images.test.first(SMALL.test_images)
-    kernel = network.get_submodule(layer).weight.detach().numpy()
+    seed = 1
+    subject = subject_in(folder, seed)
+    kernel = subject.network.get_submodule(layer).weight.detach().numpy()
     held_modes = dataset["same_as"].sel(layer=layer)
     for mode in set(held_modes.values) - {"trivial"}:
         held = dataset.sel(layer=layer, mode=mode, seed=seed)
-        for threshold in SMALL.thresholds:
+        for threshold in THRESHOLDS:
             here = held.sel(threshold=threshold)
             plain = plain_evaluation(
-                network,
-                images.normalised(test.images),
-                test.labels,
+                subject.network,
+                subject.images,
+                subject.labels,
                 {layer: truncate(kernel, Cut.parse(mode), int(here["rank"]))},
             )
             assert int(here["n_correct"]) == plain.n_correct
@@ -73,7 +91,7 @@ def test_lower_precision_gives_the_counts_of_float32_and_no_losses(folder, tmp_p
 
 
 def test_schmidt_values_are_numpys_singular_values(dataset, folder) -> None:
-    kernel = tasks.trained(SMALL, 0, place_in(folder)).stage2.conv.weight.detach().numpy()
+    kernel = subject_in(folder, 0).network.stage2.conv.weight.detach().numpy()
     for mode in dataset["mode"].values:
         expected = np.linalg.svd(
             matricize(kernel.astype(np.float64), Cut.parse(mode)), compute_uv=False
@@ -109,7 +127,7 @@ def test_a_dataset_counts_as_done_without_checkpoints_shards_or_images(
 
     place = place_in(tmp_path)
     netcdf.save(dataset, place.cache.dataset("small"))
-    monkeypatch.setattr(tasks, "load_images", refuse)
+    monkeypatch.setattr(Bench, "images", refuse)
     assert_same_values(measure_in(tmp_path), dataset)
 
 
@@ -133,9 +151,8 @@ def test_another_network_of_a_partly_measured_seed_is_refused(folder, tmp_path) 
     path = place_in(tmp_path).cache.checkpoint("small", 0)
     tensors = load_file(path)
     tensors["head.bias"] += 1
-    images = tasks.load_images(SMALL, tmp_path)
-    save_file(tensors, path, {"training": tasks.training_json(SMALL, 0, images.checksum)})
-    tasks.trained.cache_clear()
+    origin = networks.training_json(SMALL, 0, digits().checksum)
+    save_file(tensors, path, {"training": origin})
     with pytest.raises(ExperimentError, match="is not the network of seed 0"):
         measure_in(tmp_path, seeds=(0,))
 
@@ -167,16 +184,15 @@ def test_layers_measured_one_after_the_other_make_the_same_dataset(dataset, tmp_
     assert_same_values(measure_in(tmp_path), dataset)
 
 
-def test_processes_measure_what_one_process_measures(dataset, tmp_path) -> None:
+def test_processes_measure_what_one_process_measures(tmp_path, dataset) -> None:
     with processes(2) as pool:
-        beside = measure_in(tmp_path, executor=pool, in_flight=2)
-    torch.testing.assert_close(
-        torch.from_numpy(beside["loss"].values),
-        torch.from_numpy(dataset["loss"].values),
-        rtol=1e-3,
-        atol=1e-3,
-        equal_nan=True,
-    )
+        hands = Beside(pool, place_in(tmp_path), at_once=2)
+        beside = measure_in(tmp_path, hands=hands)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores() // 2))
+    alone = measure_in(tmp_path / "alone")
+    torch.set_num_threads(threads)
+    assert_same_values(beside, alone)
     np.testing.assert_array_equal(beside["rank"], dataset["rank"])
 
 
@@ -243,24 +259,116 @@ def test_an_unknown_layer_names_the_nearest(tmp_path) -> None:
         measure_in(tmp_path, layers=("stage1.con",))
 
 
-def test_another_experiments_dataset_is_left_alone(dataset, folder, tmp_path) -> None:
-    other = replace(SMALL, name="other", title="Another")
+OTHERS = {
+    "architecture": replace(SMALL, architecture=VanillaCNN(channels=(8, 6), pooled=(0,))),
+    "recipe": replace(SMALL, recipe=replace(SMALL.recipe, epochs=3)),
+    "images": replace(SMALL, images="cifar10"),
+    "test images": replace(SMALL, test_images=101),
+}
+
+
+@pytest.mark.parametrize("differing", OTHERS)
+def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_title(
+    dataset, folder, tmp_path, differing
+) -> None:
     out = place_in(folder).cache.dataset("small")
     before = out.read_bytes()
-    with pytest.raises(ExperimentError, match="another experiment"):
-        measure_in(tmp_path, other, out=out)
+    with pytest.raises(ExperimentError, match=f"another experiment .*of another {differing} than"):
+        measure_in(tmp_path, OTHERS[differing], out=out)
     assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("dimension", "change"),
+    ("dimension", "changed"),
     [
-        ("threshold", {"thresholds": (0.0, 0.1, 0.5)}),
-        ("norm_loss_level", {"norm_loss_levels": (0.1,)}),
-        ("direction", {"hessian": replace(SMALL.hessian, directions=5)}),
-        ("eigenvalue_index", {"hessian": replace(SMALL.hessian, eigenvalues=3)}),
+        (
+            "threshold",
+            {
+                "truncation": replace(PLANS["truncation"], thresholds=(0.0, 0.1, 0.5)),
+                "curvature": replace(PLANS["curvature"], thresholds=(0.0, 0.1, 0.5)),
+            },
+        ),
+        ("norm_loss_level", {"controls": replace(PLANS["controls"], norm_loss_levels=(0.1,))}),
+        ("direction", {"curvature": replace(PLANS["curvature"], directions=5)}),
+        ("eigenvalue_index", {"hessian": replace(PLANS["hessian"], eigenvalues=3)}),
     ],
 )
-def test_another_grid_is_refused(dataset, folder, dimension, change) -> None:
+def test_another_grid_is_refused(dataset, folder, dimension, changed) -> None:
     with pytest.raises(ExperimentError, match=f"another grid of {dimension}"):
-        measure_in(folder, replace(SMALL, **change))
+        measure_in(folder, planning(**changed))
+
+
+def test_a_quantity_planned_later_joins_the_dataset(dataset, tmp_path) -> None:
+    first = measure_in(tmp_path, planning(hessian=None, curvature=None, controls=None))
+    assert not {"hessian_trace", "direction", "perturbed_loss"} & set(first.variables)
+    assert first["weights"].values.tolist() == ["trained"]
+    assert_same_values(measure_in(tmp_path), dataset)
+
+
+def test_a_quantity_planned_no_longer_stays(dataset, folder) -> None:
+    assert_same_values(measure_in(folder, planning(hessian=None)), dataset)
+
+
+def test_each_task_keeps_the_commit_that_measured_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(provenance, "here", lambda: "first")
+    measure_in(tmp_path, seeds=(0,))
+    monkeypatch.setattr(provenance, "here", lambda: "second")
+    both = measure_in(tmp_path)
+    for table in ("network", "truncation", "controls", "hessian", "curvature"):
+        commits = both[f"{table}_commit"]
+        assert set(commits.sel(seed=0).values.flat) == {"first"}
+        assert set(commits.sel(seed=1).values.flat) == {"second"}
+
+
+def test_a_diverged_training_is_recorded_and_the_other_seeds_go_on(
+    dataset, tmp_path, monkeypatch
+) -> None:
+    train = networks.train
+
+    def diverging(experiment: Experiment, seed: int, *rest) -> None:
+        if seed == 0:
+            raise NumericalError("training loss is nan in epoch 1")
+        train(experiment, seed, *rest)
+
+    monkeypatch.setattr(networks, "train", diverging)
+    found = measure_in(tmp_path)
+    assert found["network_failure"].sel(seed=0).item() == "training loss is nan in epoch 1"
+    assert found["network_flag"].sel(seed=0).item() == Flag.FAILED.value
+    assert found["weights_hash"].sel(seed=0).item() == ""
+    one = {"seed": 1}
+    xr.testing.assert_equal(found["n_correct"].sel(one), dataset["n_correct"].sel(one))
+    monkeypatch.undo()
+    assert_same_values(measure_in(tmp_path), dataset)
+
+
+def test_a_task_that_fails_is_recorded_and_the_others_go_on(dataset, tmp_path, monkeypatch) -> None:
+    measure = Curvature.measure
+
+    def failing(self, subject, layer, rng):
+        if layer == "stage2.conv":
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return measure(self, subject, layer, rng)
+
+    monkeypatch.setattr(Curvature, "measure", failing)
+    found = measure_in(tmp_path)
+    there = found.sel(layer="stage2.conv")
+    assert set(there["curvature_failure"].values) == {"SVD did not converge"}
+    assert set(there["curvature_flag"].values) == {Flag.FAILED.value}
+    assert there["hessian_layer_trace"].isnull().all()
+    here = {"layer": "stage1.conv"}
+    for name in ("hessian_layer_trace", "curvature_flag"):
+        xr.testing.assert_equal(found[name].sel(here), dataset[name].sel(here))
+    again: list[Step] = []
+    measure_in(tmp_path, report=again.append)
+    assert all(step.done == step.total for step in again)
+
+
+def test_a_defect_is_told_as_one_and_what_is_measured_is_saved(tmp_path, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(Curvature, "measure", broken)
+    with pytest.raises(ValueError, match="broadcast"):
+        measure_in(tmp_path)
+    partial = netcdf.open_dataset(place_in(tmp_path).cache.dataset("small"))
+    assert partial["network_key"].sel(seed=0).item()

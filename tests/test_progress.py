@@ -1,3 +1,8 @@
+import io
+import re
+
+from rich.console import Console
+
 from compressibility.measuring.progress import Step, shown
 from compressibility.networks.training import Progress
 
@@ -19,3 +24,22 @@ def test_in_a_log_every_job_and_every_epoch_is_one_line(capsys) -> None:
         "digits · seed 0 · conv · truncation · 1/2 done",
         "digits · 2/2 done",
     ]
+
+
+def test_in_a_terminal_one_bar_counts_the_jobs_and_one_the_epochs() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    counts = []
+    with shown("digits", console) as report:
+        for step in (
+            Step(0, 2, ("seed 0 · training",), Progress(1, 4, 0.5)),
+            Step(0, 2, ("seed 0 · training",), Progress(3, 4, 0.25)),
+            Step(1, 2, ("seed 0 · conv · truncation",)),
+            Step(2, 2, ()),
+        ):
+            before = len(screen.getvalue())
+            report(step)
+            told = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.getvalue()[before:])
+            counts.append(set(re.findall(r"\b\d/\d\b", told)))
+    assert [max(each) for each in counts] == ["1/4", "3/4", "1/2", "2/2"]
+    assert counts[1] >= {"0/2", "3/4"}

@@ -22,6 +22,7 @@ from analyses.report.numbers import findings_json
 from analyses.report.pages import index, page
 from analyses.report.write import write
 from analyses.words import interval_text
+from compressibility.files import WriteError
 from compressibility.store.netcdf import save
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import declared
@@ -412,7 +413,7 @@ def test_a_failed_write_leaves_no_half_file(whole, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match="No space"):
         write([whole], tmp_path / "report")
     assert [p for p in (tmp_path / "report").rglob("*") if p.is_file()] == []
 

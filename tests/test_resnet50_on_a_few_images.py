@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from compressibility.evaluation import plain_evaluation
-from compressibility.experiments import EXPERIMENTS, Experiment
-from compressibility.measuring import tasks
+from compressibility.experiments.experiment import Experiment
+from compressibility.experiments.named import EXPERIMENTS
+from compressibility.measuring.tasks import Bench
+from compressibility.quantities.controls import Controls
+from compressibility.quantities.truncations import Truncation
 from compressibility.store.rules import validate
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import truncate
@@ -37,8 +40,7 @@ def experiment(tmp_path_factory) -> Experiment:
         images=str(folder),
         recipe=replace(of_record.recipe, epochs=2, batch_size=14, peak_learning_rate=0.05),
         seeds=(0,),
-        thresholds=(0.0, 0.4),
-        norm_loss_levels=(0.2,),
+        plans=(Truncation((0.0, 0.4)), Controls((0.2,))),
     )
 
 
@@ -54,14 +56,12 @@ def test_resnet50_is_trained_and_swept_as_the_plain_loop_sweeps_it(
     assert measured["loss"].isnull().all()
     assert int(measured["n_lost"].max()) > 0
 
-    place = place_in(tmp_path)
-    network, images = tasks.trained(experiment, 0, place), tasks.load_images(experiment, tmp_path)
-    inputs, labels = images.normalised(images.test.images), images.test.labels
+    subject = Bench(place_in(tmp_path)).subject(experiment, 0)
+    network, inputs, labels = subject.network, subject.images, subject.labels
     for layer, mode in ((layer, mode) for layer, modes in LAYERS.items() for mode in modes):
         kernel = network.get_submodule(layer).weight.detach().numpy()
-        for threshold in experiment.thresholds[1:]:
-            here = measured.sel(layer=layer, mode=mode, threshold=threshold)
-            truncated = truncate(kernel, Cut.parse(mode), int(here["rank"]))
-            plain = plain_evaluation(network, inputs, labels, {layer: truncated})
-            assert int(here["n_correct"]) == plain.n_correct
-            assert int(here["n_lost"]) == plain.n_lost
+        here = measured.sel(layer=layer, mode=mode, threshold=0.4)
+        truncated = truncate(kernel, Cut.parse(mode), int(here["rank"]))
+        plain = plain_evaluation(network, inputs, labels, {layer: truncated})
+        assert int(here["n_correct"]) == plain.n_correct
+        assert int(here["n_lost"]) == plain.n_lost

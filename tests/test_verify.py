@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from compressibility.experiments import ExperimentError
+from compressibility.experiments.experiment import ExperimentError
 from compressibility.measuring.verify import verify
 from tests.small_experiment import SMALL, measure_in, place_in
 
@@ -21,23 +21,43 @@ def _verify(dataset: xr.Dataset, folder, sample: int = 1000):
     return verify(dataset, SMALL, place_in(folder), sample=sample, rng=np.random.default_rng(0))
 
 
-def test_every_stored_truncation_holds(dataset, folder) -> None:
+def test_every_stored_truncation_and_perturbation_holds(dataset, folder) -> None:
     checks = _verify(dataset, folder)
-    assert len(checks) == 3 * int((dataset["truncation_flag"] == 0).sum())
+    n_truncations = 3 * int((dataset["truncation_flag"] == 0).sum())
+    assert len(checks) == n_truncations + 2 * int((dataset["controls_flag"] == 0).sum())
     assert all(check.holds for check in checks)
 
 
+HERE = {"layer": "stage2.conv", "seed": 0}
+CUT = HERE | {"mode": "IN", "threshold": 0.4}
+LEVEL = HERE | {"norm_loss_level": 0.4}
+
+
 @pytest.mark.parametrize(
-    ("variable", "change"),
-    [("rank", -1), ("norm_loss", 1e-6), ("n_correct", 3), ("n_lost", 3), ("loss", 1e-2)],
+    ("variable", "change", "where", "variant"),
+    [
+        ("rank", -1, CUT, ("IN", 0.4)),
+        ("norm_loss", 1e-6, CUT, ("IN", 0.4)),
+        ("n_correct", 3, CUT, ("IN", 0.4)),
+        ("n_lost", 3, CUT, ("IN", 0.4)),
+        ("loss", 1e-2, CUT, ("IN", 0.4)),
+        ("perturbed_n_correct", 3, LEVEL, ("", 0.4)),
+        ("perturbed_loss", 1e-2, LEVEL, ("", 0.4)),
+    ],
 )
-def test_a_changed_number_does_not_hold(dataset, folder, variable, change) -> None:
+def test_a_changed_number_does_not_hold(dataset, folder, variable, change, where, variant) -> None:
     changed = dataset.copy(deep=True)
-    here = {"layer": "stage2.conv", "mode": "IN", "threshold": 0.4, "seed": 0}
-    changed[variable].loc[here] += change
-    failed = [check for check in _verify(changed, folder) if not check.holds]
-    assert [(check.layer, check.mode, check.threshold) for check in failed] == [
-        ("stage2.conv", "IN", 0.4)
+    changed[variable].loc[where] += change
+    failed = [check.variant for check in _verify(changed, folder) if not check.holds]
+    assert [(v.layer, v.mode, v.level) for v in failed] == [("stage2.conv", *variant)]
+
+
+def test_a_changed_shuffle_holds_for_none_of_the_perturbations(dataset, folder) -> None:
+    changed = dataset.copy(deep=True)
+    changed["schmidt_value"].loc[HERE | {"weights": "shuffled", "mode": "OUT"}] *= 1 + 1e-6
+    failed = [check.variant for check in _verify(changed, folder) if not check.holds]
+    assert [(v.layer, v.mode, v.level) for v in failed] == [
+        ("stage2.conv", "", level) for level in (0.1, 0.4)
     ]
 
 
@@ -48,7 +68,7 @@ def test_other_images_are_refused(dataset, folder) -> None:
 
 def test_a_sample_is_drawn_without_repetition(dataset, folder) -> None:
     checks = _verify(dataset, folder, sample=7)
-    assert len({(c.layer, c.mode, c.threshold) for c in checks}) == 7
+    assert len({check.variant for check in checks}) == 7
 
 
 def test_without_its_network_a_dataset_cannot_be_verified(dataset, tmp_path) -> None:

@@ -28,7 +28,7 @@ def write(chapters: Sequence[Chapter], folder: Path) -> Path:
         The path of the index.
 
     Raises:
-        OSError: The folder cannot be written.
+        WriteError: The folder cannot be written.
     """
     texts = {"findings.json": findings_json(chapters), INDEX: index(chapters)}
     for chapter in chapters:

@@ -98,7 +98,7 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
         if convolution.beforehand is not None:
             continue
         last, other = node, None
-        addition = _sole_user(last) if _can_add(module) else None
+        addition = _sole_user(last)
         if addition is not None and addition.target in _ADDITIONS:
             other = _other_term(addition, last)
             last = last if other is None else addition
@@ -118,15 +118,6 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
     graph.eliminate_dead_code()
     part.delete_all_unused_submodules()
     part.recompile()
-
-
-def _can_add(module: nn.Conv2d) -> bool:
-    """Whether the fused operator adds for this convolution; below float32 not if it has groups.
-
-    With groups it convolves and adds one after the other, by an addition that PyTorch has for
-    float32 alone.
-    """
-    return module.groups == 1 or module.weight.dtype == torch.float32
 
 
 def _sole_user(node: fx.Node) -> fx.Node | None:

@@ -34,13 +34,13 @@ Report = Callable[[Step], None]
 
 
 @contextmanager
-def shown(title: str) -> Iterator[Report]:
-    """Progress on stderr while the block runs, told by the report that is handed out.
+def shown(title: str, console: Console | None = None) -> Iterator[Report]:
+    """Progress on ``console``, stderr by default, while the block runs, told by the report given.
 
     In a terminal, one bar counts the jobs; while a training runs in this process, a second counts
     its epochs. Elsewhere, such as in a log, every job and every epoch is a line.
     """
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _lines(title, console)
         return
@@ -73,6 +73,7 @@ def shown(title: str) -> Iterator[Report]:
                 total=step.training.epochs,
                 visible=True,
             )
+        bars.refresh()
 
     try:
         yield report

@@ -1,38 +1,34 @@
-"""An experiment measured: its tasks, their shards, and the one dataset they become."""
+"""An experiment measured: its jobs, their shards, and the one dataset they become."""
 
+import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from compressibility.experiments import Experiment, ExperimentError
-from compressibility.measuring import tasks
+from compressibility.errors import nearest
+from compressibility.experiments import networks
+from compressibility.experiments.experiment import (
+    IDENTIFYING,
+    Experiment,
+    ExperimentError,
+    identity,
+)
 from compressibility.measuring.lock import exclusive
 from compressibility.measuring.progress import Report, Step
-from compressibility.measuring.tasks import Group, Place, Task
-from compressibility.networks.kernels import weights_hash
+from compressibility.measuring.tasks import Bench, Task, Training, content_key
+from compressibility.measuring.workers import Hands, InThisProcess
+from compressibility.networks.kernels import find_kernels, unsupported, weights_hash
 from compressibility.networks.training import Progress
-from compressibility.store import netcdf
-from compressibility.store.layout import measured, merge
-from compressibility.store.provenance import merged_history
-from compressibility.store.schema import TABLES
-
-
-@dataclass(frozen=True)
-class Training:
-    """The training of one seed's network."""
-
-    experiment: Experiment
-    seed: int
-
-    def __str__(self) -> str:
-        """Such as ``seed 3 · training``."""
-        return f"seed {self.seed} · training"
+from compressibility.quantities.quantity import coordinates
+from compressibility.store import layout, netcdf
+from compressibility.store.provenance import attributes, merged_history
+from compressibility.store.schema import TABLES, present
 
 
 @dataclass
@@ -40,30 +36,30 @@ class _Sweep:
     """The jobs of one measurement, and which of them are done."""
 
     experiment: Experiment
-    place: Place
+    bench: Bench
     known: xr.Dataset | None
     layers: tuple[str, ...]
+    shards: dict[Task, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shards: dict[Task, Path] = {}
-        held = xr.Dataset() if self.known is None else self.known
-        self._held = {
-            key for group in Group for key in measured(held, TABLES[group.value]).values()
-        }
+        self._held = set() if self.known is None else held_keys(self.known)
 
     @property
     def tasks_per_seed(self) -> int:
         return len(list(self.tasks(0)))
 
     def tasks(self, seed: int) -> Iterator[Task]:
-        yield Task(self.experiment, seed, Group.NETWORK)
+        """The network's own, then layer by layer, then those that need many layers."""
+        quantities = self.experiment.quantities
+        of_network = [q for q in quantities if "layer" not in TABLES[q.table].per]
+        for quantity in of_network[:1]:
+            yield Task(self.experiment, seed, quantity)
         for layer in self.layers:
-            yield Task(self.experiment, seed, Group.TRUNCATION, layer)
-            yield Task(self.experiment, seed, Group.CONTROLS, layer)
-            if self.experiment.hessian:
-                yield Task(self.experiment, seed, Group.CURVATURE, layer)
-        if self.experiment.hessian:
-            yield Task(self.experiment, seed, Group.HESSIAN)
+            for quantity in quantities:
+                if quantity not in of_network:
+                    yield Task(self.experiment, seed, quantity, layer)
+        for quantity in of_network[1:]:
+            yield Task(self.experiment, seed, quantity)
 
     def network(self, seed: int) -> str | None:
         """Hash of the seed's trained network; None where it is still to be trained."""
@@ -71,50 +67,63 @@ class _Sweep:
             known = str(self.known["weights_hash"].sel(seed=seed).item())
             if known:
                 return known
-        if not self.place.cache.checkpoint(self.experiment.name, seed).exists():
+        cache = self.bench.place.cache
+        if not cache.checkpoint(self.experiment.name, seed).exists():
             return None
-        return weights_hash(tasks.trained(self.experiment, seed, self.place))
+        return self._hash(seed)
 
     def holds(self, seed: int) -> bool:
         """Whether the known dataset has all of a seed."""
         weights = self.network(seed) if self.known and seed in self.known["seed"] else None
-        return weights is not None and all(
-            tasks.content_key(task, weights, self.images_checksum) in self._held
-            for task in self.tasks(seed)
-        )
+        return weights is not None and set(self._keys(seed, weights).values()) <= self._held
 
     def missing(self, seed: int, weights: str) -> dict[Task, str]:
         """The tasks of a trained network that nothing holds yet, with their content keys."""
-        keys = {
-            task: tasks.content_key(task, weights, self.images_checksum)
-            for task in self.tasks(seed)
-        }
         absent = {}
-        for task, key in keys.items():
-            shard = self.place.cache.shards(self.experiment.name) / f"{key}.nc"
+        for task, key in self._keys(seed, weights).items():
             if key in self._held:
                 continue
-            self.shards[task] = shard
-            if not shard.exists():
+            self.shards[task] = self.shard(key)
+            if not self.shards[task].exists():
                 absent[task] = key
         if absent:
             self._require_network(seed, weights)
         return absent
 
+    def shard(self, key: str) -> Path:
+        return self.bench.place.cache.shards(self.experiment.name) / f"{key}.nc"
+
     @property
     def images_checksum(self) -> str:
         if self.known is not None:
             return str(self.known.attrs["images_checksum"])
-        return tasks.load_images(self.experiment, self.place.images).checksum
+        return self.bench.images(self.experiment).checksum
+
+    def _keys(self, seed: int, weights: str) -> dict[Task, str]:
+        checksum = self.images_checksum
+        return {
+            task: content_key(
+                task.quantity,
+                self.experiment.scope(seed),
+                task.layer,
+                weights=weights,
+                images_checksum=checksum,
+            )
+            for task in self.tasks(seed)
+        }
+
+    def _hash(self, seed: int) -> str:
+        images, place = self.bench.images(self.experiment), self.bench.place
+        return weights_hash(networks.trained(self.experiment, seed, images, place))
 
     def _require_network(self, seed: int, weights: str) -> None:
-        path = self.place.cache.checkpoint(self.experiment.name, seed)
+        path = self.bench.place.cache.checkpoint(self.experiment.name, seed)
         if not path.exists():
             raise ExperimentError(
                 f"seed {seed} of {self.experiment.name} is measured in part, and its network is "
                 f"not at {path}: put it there, or measure into another file with --out"
             )
-        if weights_hash(tasks.trained(self.experiment, seed, self.place)) != weights:
+        if self._hash(seed) != weights:
             raise ExperimentError(
                 f"{path} is not the network of seed {seed} whose measurements are kept "
                 f"(SHA-256 {weights[:12]}…): put that one there, or measure into another file "
@@ -124,19 +133,19 @@ class _Sweep:
 
 def measure(
     experiment: Experiment,
-    seeds: tuple[int, ...],
+    seeds: Sequence[int],
     *,
-    place: Place,
+    place: networks.Place,
     out: Path,
-    layers: tuple[str, ...] | None = None,
-    executor: Executor | None = None,
-    in_flight: int = 1,
+    layers: Sequence[str] | None = None,
+    hands: Hands | None = None,
     report: Report = lambda _: None,
 ) -> xr.Dataset:
     """Measure what ``out`` and the shards do not hold yet of these seeds; save and return all.
 
     Every task writes a shard of its own, so that an interrupted measurement goes on where it
-    was; what an interruption leaves is saved as a partial dataset.
+    was; whatever ends it early, what is measured is saved as a partial dataset. What fails for a
+    numerical reason is recorded in the dataset as failed, and the rest goes on.
 
     Args:
         experiment: What to measure.
@@ -144,9 +153,7 @@ def measure(
         place: Where things lie, and which device computes.
         out: The dataset; what it holds counts as done.
         layers: Which layers; all by default.
-        executor: Who does the jobs, in processes that see the same files; without one, this
-            process does.
-        in_flight: How many jobs the executor is given at a time.
+        hands: Who does the jobs; this process by default.
         report: Called with every step.
 
     Raises:
@@ -156,72 +163,77 @@ def measure(
         compressibility.measuring.lock.BusyError: Another process measures the experiment in this
             cache, or writes to ``out``.
     """
+    bench = hands.bench if isinstance(hands, InThisProcess) else Bench(place)
     if out.exists():
-        held = _sweep(experiment, place, out, layers)
+        held = _sweep(experiment, bench, out, layers)
         assert held.known is not None
         whole = all(held.holds(seed) for seed in seeds)
         if not whole or Path(experiment.images).is_dir():
-            tasks.require_images(held.known, experiment, place.images)
+            bench.require_images(experiment, held.known.attrs["images_checksum"])
         if whole:
             return held.known
     shards = place.cache.shards(experiment.name)
     with exclusive(out, experiment.name), exclusive(shards, experiment.name):
-        sweep = _sweep(experiment, place, out, layers)
+        sweep = _sweep(experiment, bench, out, layers)
         try:
-            _run(sweep, seeds, executor, in_flight, report)
-        except KeyboardInterrupt:
+            _run(sweep, seeds, hands or InThisProcess(bench), report)
+        except BaseException:
             if any(shard.exists() for shard in sweep.shards.values()):
                 _save(sweep, out)
             raise
         return _save(sweep, out)
 
 
-def _sweep(
-    experiment: Experiment, place: Place, out: Path, layers: tuple[str, ...] | None
-) -> _Sweep:
+def held_keys(dataset: xr.Dataset) -> set[str]:
+    """The content keys of all that a dataset holds, of failures too."""
+    return {key for table in present(dataset) for key in layout.measured(dataset, table).values()}
+
+
+def _sweep(experiment: Experiment, bench: Bench, out: Path, layers: Sequence[str] | None) -> _Sweep:
     """The sweep that goes on from what ``out`` holds."""
     known = netcdf.open_dataset(out) if out.exists() else None
     if known is not None:
         _require_same(known, experiment, out)
         every = tuple(known["layer"].values.tolist())
     else:
-        every = tuple(k.layer for k in tasks.find_layers(experiment, place.images))
-    return _Sweep(experiment, place, known, _chosen(every, layers, experiment))
-
-
-def _chosen(
-    every: tuple[str, ...], layers: tuple[str, ...] | None, experiment: Experiment
-) -> tuple[str, ...]:
+        network, example = networks.example(experiment, bench.images(experiment))
+        every = tuple(kernel.layer for kernel in find_kernels(network, example))
     for layer in layers or ():
         if layer not in every:
-            near = get_close_matches(layer, every, n=1, cutoff=0)
             raise ExperimentError(
-                f"{experiment.name} has no layer {layer!r}: did you mean {near[0]}? "
+                f"{experiment.name} has no layer {layer!r}: {nearest(layer, every)} "
                 f"It has {len(every)} from {every[0]} to {every[-1]}"
             )
-    return tuple(layer for layer in every if layers is None or layer in layers)
+    chosen = tuple(layer for layer in every if layers is None or layer in layers)
+    return _Sweep(experiment, bench, known, chosen)
 
 
 def _require_same(known: xr.Dataset, experiment: Experiment, out: Path) -> None:
-    if known.attrs["title"] != experiment.title:
+    """Refuse a dataset whose networks, images or grids are not the experiment's."""
+    held, here = json.loads(known.attrs["experiment"]), experiment.as_data()
+    if identity(held) != experiment.identity:
+        differing = [
+            n for n in IDENTIFYING if identity({n: held.get(n)}) != identity({n: here.get(n)})
+        ]
         raise ExperimentError(
-            f"{out} holds another experiment ({known.attrs['title']}); choose another --out"
+            f"{out} holds another experiment ({known.attrs['title']}), of another "
+            f"{' and '.join(differing).replace('_', ' ')} than {experiment.name}: choose another "
+            "--out, or move it away"
         )
-    for name, values in tasks.grid(experiment).items():
-        if name in known.dims and not np.array_equal(known[name], values):
+    for name, values in coordinates(experiment.quantities).items():
+        if name in known and not _on_grid(values, known[name].values.tolist()):
             raise ExperimentError(
                 f"{out} was measured on another grid of {name} ({known.sizes[name]} values); "
                 "move it away, or choose another --out"
             )
 
 
-def _run(
-    sweep: _Sweep,
-    seeds: tuple[int, ...],
-    executor: Executor | None,
-    in_flight: int,
-    report: Report,
-) -> None:
+def _on_grid(values: Sequence[float | str], held: list[float | str]) -> bool:
+    """Whether the numbers are those that are held; labels can be put together."""
+    return all(isinstance(value, str) for value in values) or list(values) == held
+
+
+def _run(sweep: _Sweep, seeds: Sequence[int], hands: Hands, report: Report) -> None:
     """Do every missing job, those of one seed after its training."""
     total = len(seeds) * (1 + sweep.tasks_per_seed)
     queue: deque[tuple[Training | Task, str]] = deque()
@@ -234,64 +246,83 @@ def _run(
             absent = sweep.missing(seed, weights)
             queue.extend(absent.items())
             done += 1 + sweep.tasks_per_seed - len(absent)
-    in_hand: dict[Future[None], Training | Task] = {}
+    begun: list[Training | Task] = []
+    in_hand: dict[Future[str], Training | Task] = {}
 
     def step(progress: Progress | None = None) -> None:
-        report(Step(done, total, tuple(map(str, in_hand.values())), progress))
+        report(Step(done, total, tuple(map(str, begun)), progress))
 
     step()
     while queue or in_hand:
-        while queue and len(in_hand) < in_flight:
+        while queue and len(in_hand) < hands.at_once:
             job, key = queue.popleft()
-            if executor is None:
-                future: Future[None] = Future()
-                in_hand[future] = job
-                step()
-                perform(job, sweep.place, key, step)
-                future.set_result(None)
-            else:
-                in_hand[executor.submit(perform, job, sweep.place, key)] = job
-        step()
+            begun.append(job)
+            step()
+            in_hand[hands.submit(job, key, step)] = job
         for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
             job = in_hand.pop(future)
-            future.result()
+            begun.remove(job)
+            failure = future.result()
             done += 1
             if isinstance(job, Training):
-                weights = weights_hash(tasks.trained(job.experiment, job.seed, sweep.place))
-                queue.extendleft(reversed(sweep.missing(job.seed, weights).items()))
+                if failure:
+                    _record_failed_training(sweep, job, failure)
+                    done += sweep.tasks_per_seed
+                else:
+                    weights = sweep.network(job.seed)
+                    assert weights is not None
+                    queue.extendleft(reversed(sweep.missing(job.seed, weights).items()))
         step()
 
 
-def perform(
-    job: Training | Task, place: Place, key: str, report: Callable[[Progress], None] | None = None
-) -> None:
-    """Do one job and keep what comes of it: a checkpoint, or the shard of content ``key``."""
-    if isinstance(job, Training):
-        tasks.train(job.experiment, job.seed, place, report or (lambda _: None))
-    else:
-        shard = tasks.measure(job, place, key)
-        netcdf.save(shard, place.cache.shards(job.experiment.name) / f"{key}.nc")
+def _record_failed_training(sweep: _Sweep, job: Training, failure: str) -> None:
+    task, key, shard = sweep.bench.failed_training(job, failure)
+    sweep.shards[task] = sweep.shard(key)
+    netcdf.save_shard(shard, sweep.shards[task])
 
 
 def _save(sweep: _Sweep, out: Path) -> xr.Dataset:
     """The dataset of all that is known and of the shards that are there, saved to ``out``."""
-    shards = [netcdf.open_dataset(path) for path in sweep.shards.values() if path.exists()]
-    dataset = assembled(sweep, [*([sweep.known] if sweep.known else []), *shards])
+    shards = [netcdf.open_shard(path) for path in sweep.shards.values() if path.exists()]
+    dataset = _assembled(sweep, [*([sweep.known] if sweep.known else []), *shards])
     netcdf.save(dataset, out)
     for path in sweep.shards.values():
         path.unlink(missing_ok=True)
     return dataset
 
 
-def assembled(sweep: _Sweep, parts: Iterable[xr.Dataset]) -> xr.Dataset:
-    """One dataset of all the seeds in ``parts``, each group of theirs in its place."""
-    parts = list(parts)
-    seeds = tuple(sorted({int(seed) for part in parts for seed in part["seed"].values}))
-    dataset = tasks.template(sweep.experiment, seeds, sweep.place)
-    if sweep.known is not None:
-        dataset.attrs["history"] = merged_history(
-            (sweep.known.attrs["history"], dataset.attrs["history"])
-        )
+def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """One dataset of all the seeds in ``parts``, each task of theirs in its place."""
+    experiment, known, images = sweep.experiment, sweep.known, sweep.bench.images(sweep.experiment)
+    network, example = networks.example(experiment, images)
+    planned = [quantity.table for quantity in experiment.quantities]
+    tables = planned
+    grid = coordinates(experiment.quantities)
+    labels: dict[str, ArrayLike] = {d: grid[d] for d in grid if d not in _PUT_TOGETHER}
+    if known is not None:
+        tables = [*planned, *(table.name for table in present(known))]
+        labels = {str(d): known[d].values for d in known.dims if d not in _PUT_TOGETHER} | labels
+    dataset = layout.blank(
+        find_kernels(network, example),
+        seeds=sorted({int(seed) for part in parts for seed in part["seed"].values}),
+        coordinates=labels,
+        tables=tables,
+        attributes=attributes(
+            title=experiment.title,
+            experiment=experiment.as_data(),
+            images_checksum=images.checksum,
+            left_out=unsupported(network, example),
+            event=f"measure {experiment.name}",
+        ),
+    )
+    dataset["n_images"][...] = len(images.test.first(experiment.test_images))
+    if known is not None:
+        histories = (known.attrs["history"], dataset.attrs["history"])
+        dataset.attrs["history"] = merged_history(histories)
     for part in parts:
-        merge(dataset, part)
+        layout.merge(dataset, part)
     return dataset
+
+
+_PUT_TOGETHER: Final = ("layer", "seed", "mode", "weights", "schmidt_index")
+"""Dimensions whose labels are put together from those of the parts."""

@@ -1,25 +1,29 @@
 """Recomputing a random sample of a stored dataset from its networks and images."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility.evaluation.arithmetic import ieee_float32
-from compressibility.experiments import Experiment, ExperimentError
-from compressibility.measuring import tasks
-from compressibility.measuring.tasks import Place
+from compressibility.experiments.experiment import Experiment, ExperimentError
+from compressibility.experiments.networks import Place
+from compressibility.measuring.tasks import Bench
 from compressibility.networks import image_sets
-from compressibility.networks.image_sets import LabelledImages
-from compressibility.networks.kernels import kernel_array, substituted, weights_hash
+from compressibility.networks.kernels import substituted
+from compressibility.quantities.controls import Controls
+from compressibility.quantities.quantity import generator
 from compressibility.store.schema import Flag
-from compressibility.tensors.modes import Cut, as_kernel
+from compressibility.subjects import Subject
+from compressibility.tensors.arrays import Floats
+from compressibility.tensors.modes import distinct_cuts
+from compressibility.tensors.perturbations import matched_perturbation, shuffled
 from compressibility.tensors.schmidt import decompose
 from compressibility.tensors.thresholds import rank_at
 
@@ -29,30 +33,51 @@ LOSS_TOLERANCE: Final = 1e-4
 NORM_TOLERANCE: Final = 1e-9
 
 
-@dataclass(frozen=True)
-class Check:
-    """One stored truncation against the recomputed one."""
+@dataclass(frozen=True, order=True)
+class Variant:
+    """One stored variant of one layer: a truncation along a cut, or the matched noise.
+
+    ``level`` is the threshold of a truncation, or the norm loss of the noise, for which ``mode``
+    is empty.
+    """
 
     seed: int
     layer: str
     mode: str
-    threshold: float
-    stored_rank: int
-    rank: int
-    norm_loss_difference: float
+    level: float
+
+    def __str__(self) -> str:
+        """Such as ``seed 3, stage2.conv, cut OUT at threshold 0.1``."""
+        what = f"cut {self.mode} at threshold" if self.mode else "noise at norm loss"
+        return f"seed {self.seed}, {self.layer}, {what} {self.level:g}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A stored variant against the recomputed one.
+
+    Attributes:
+        variant: Which.
+        rank_difference: 0 for noise, which has no rank.
+        norm_difference: Of the norm loss, and of the shuffled kernel's norm beside noise.
+        count_difference: The greatest of those of correct, lost and gained images.
+        near_ties: Images whose two top logits are closer than `TIE`, before or after.
+        loss_difference: Relative; NaN where the loss is not measured in the evaluation's precision.
+    """
+
+    variant: Variant
+    rank_difference: int
+    norm_difference: float
     count_difference: int
-    """The greatest of those of correct, lost and gained images."""
     near_ties: int
-    """Images whose two top logits are closer than `TIE`, before the truncation or after it."""
     loss_difference: float
-    """Relative; NaN where the loss is not measured in the precision of the evaluation."""
 
     @property
     def holds(self) -> bool:
         """Ranks and norms are equal, counts but for near ties, losses to 1e-4 where measured."""
         return (
-            self.rank == self.stored_rank
-            and abs(self.norm_loss_difference) <= NORM_TOLERANCE
+            self.rank_difference == 0
+            and abs(self.norm_difference) <= NORM_TOLERANCE
             and self.count_difference <= self.near_ties
             and not abs(self.loss_difference) > LOSS_TOLERANCE
         )
@@ -67,13 +92,13 @@ def verify(
     rng: np.random.Generator,
     report: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Check]:
-    """Recompute ``sample`` truncations, drawn from all that are measured, by whole forward passes.
+    """Recompute ``sample`` variants, drawn from all that are measured, by whole forward passes.
 
     Args:
         dataset: The stored dataset.
         experiment: What it measured.
         place: Where its checkpoints and images lie, and which device computes.
-        sample: How many truncations; all, if there are fewer.
+        sample: How many variants; all, if there are fewer.
         rng: Draws them.
         report: Called with the number done and the number drawn.
 
@@ -82,86 +107,139 @@ def verify(
             not there or not the network that was measured.
         ImagesError: The images are not here; none are downloaded.
     """
-    flags = dataset["truncation_flag"].transpose("seed", "layer", "mode").values
-    measured = np.argwhere(flags == Flag.MEASURED.value)
-    if not len(measured):
+    every = [*_truncations(dataset), *_perturbations(dataset)]
+    if not every:
         raise ExperimentError("nothing is measured yet, nothing to verify")
-    for seed in dataset["seed"].values[np.unique(measured[:, 0])]:
-        path = place.cache.checkpoint(experiment.name, int(seed))
+    for seed in sorted({variant.seed for variant in every}):
+        path = place.cache.checkpoint(experiment.name, seed)
         if not path.exists():
             raise ExperimentError(f"no network of seed {seed} at {path}: put it there to verify it")
     image_sets.require_present(experiment.images, place.images)
-    tasks.require_images(dataset, experiment, place.images)
-    every = [
-        (seed, layer, mode, threshold)
-        for seed, layer, mode in measured.tolist()
-        for threshold in range(dataset.sizes["threshold"])
-    ]
-    chosen = sorted(rng.choice(len(every), min(sample, len(every)), replace=False).tolist())
+    bench = Bench(place)
+    bench.require_images(experiment, dataset.attrs["images_checksum"])
+    drawn = rng.choice(len(every), min(sample, len(every)), replace=False)
+    chosen = sorted(every[index] for index in drawn.tolist())
     checks = []
-    for number, index in enumerate(chosen, start=1):
-        seed, layer, mode, threshold = every[index]
-        held = dataset.isel(seed=seed, layer=layer, mode=mode, threshold=threshold)
-        checks.append(_check(held, experiment, place))
+    recomputed: _Recomputed | None = None
+    for number, variant in enumerate(chosen, start=1):
+        if recomputed is None or recomputed.subject.seed != variant.seed:
+            recomputed = _Recomputed(bench.subject(experiment, variant.seed), experiment)
+            held = str(dataset["weights_hash"].sel(seed=variant.seed).item())
+            if recomputed.subject.weights_hash != held:
+                path = place.cache.checkpoint(experiment.name, variant.seed)
+                raise ExperimentError(f"{path} is not the network that was measured")
+        held_there = dataset.sel(seed=variant.seed, layer=variant.layer)
+        checks.append(recomputed.check(variant, held_there))
         report(number, len(chosen))
     return checks
 
 
-def _check(held: xr.Dataset, experiment: Experiment, place: Place) -> Check:
-    seed, layer = int(held["seed"]), str(held["layer"].item())
-    mode, threshold = str(held["mode"].item()), float(held["threshold"])
-    network = tasks.trained(experiment, seed, place)
-    if weights_hash(network) != str(held["weights_hash"].item()):
-        path = place.cache.checkpoint(experiment.name, seed)
-        raise ExperimentError(f"{path} is not the network that was measured")
-    kernel = as_kernel(kernel_array(network, layer)).astype(np.float64)
-    decomposition = decompose(kernel, Cut.parse(mode))
-    rank = rank_at(decomposition.spectrum, threshold)
-    labels = _test_images(experiment, place).labels
-    before = _unchanged_logits(experiment, seed, place)
-    with substituted(network, {layer: decomposition.truncated(rank)}):
-        after = _logits(network, experiment, place)
-    right_before, right_after = (logits.argmax(dim=1) == labels for logits in (before, after))
-    counts = {
-        "n_correct": right_after,
-        "n_lost": right_before & ~right_after,
-        "n_gained": right_after & ~right_before,
-    }
-    loss, stored = float(F.cross_entropy(after, labels)), float(held["loss"])
-    return Check(
-        seed=seed,
-        layer=layer,
-        mode=mode,
-        threshold=threshold,
-        stored_rank=int(held["rank"]),
-        rank=rank,
-        norm_loss_difference=decomposition.spectrum.norm_loss(rank) - float(held["norm_loss"]),
-        count_difference=max(abs(int(n.sum()) - int(held[name])) for name, n in counts.items()),
-        near_ties=int((_near_tie(before) | _near_tie(after)).sum()),
-        loss_difference=(loss - stored) / max(abs(stored), 1e-12),
-    )
+def _truncations(dataset: xr.Dataset) -> Iterator[Variant]:
+    for seed, layer, mode in _measured(dataset, "truncation_flag", ("seed", "layer", "mode")):
+        for threshold in dataset["threshold"].values.tolist():
+            yield Variant(seed, layer, mode, threshold)
+
+
+def _perturbations(dataset: xr.Dataset) -> Iterator[Variant]:
+    for seed, layer in _measured(dataset, "controls_flag", ("seed", "layer")):
+        for level in dataset["norm_loss_level"].values.tolist():
+            yield Variant(seed, layer, "", level)
+
+
+def _measured(dataset: xr.Dataset, flag: str, dims: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """The labels along ``dims`` of all that a flag calls measured; none without the flag."""
+    if flag in dataset:
+        labels = [dataset[dim].values.tolist() for dim in dims]
+        flags = dataset[flag].transpose(*dims).values
+        for index in np.argwhere(flags == Flag.MEASURED.value).tolist():
+            yield tuple(axis[i] for axis, i in zip(labels, index, strict=True))
+
+
+class _Recomputed:
+    """One network on its test images, by whole forward passes in float32."""
+
+    def __init__(self, subject: Subject, experiment: Experiment) -> None:
+        self.subject = subject
+        self._experiment = experiment
+        self._network = copy.deepcopy(subject.network).to(subject.device)
+        self._before = self._logits()
+
+    def check(self, variant: Variant, held: xr.Dataset) -> Check:
+        """The variant recomputed, against what is held of its layer and seed."""
+        if variant.mode:
+            return self._truncation(variant, held)
+        return self._perturbation(variant, held)
+
+    def _truncation(self, variant: Variant, held: xr.Dataset) -> Check:
+        held = held.sel(mode=variant.mode, threshold=variant.level)
+        decomposition = decompose(self.subject.kernel(variant.layer), variant.mode)
+        rank = rank_at(decomposition.spectrum, variant.level)
+        norm_loss = decomposition.spectrum.norm_loss(rank)
+        return self._compared(
+            variant,
+            decomposition.truncated(rank),
+            counts={name: int(held[name]) for name in ("n_correct", "n_lost", "n_gained")},
+            loss=float(held["loss"]),
+            rank_difference=rank - int(held["rank"]),
+            norm_difference=norm_loss - float(held["norm_loss"]),
+        )
+
+    def _perturbation(self, variant: Variant, held: xr.Dataset) -> Check:
+        levels = tuple(held["norm_loss_level"].values.tolist())
+        scope = self._experiment.scope(self.subject.seed)
+        rng = generator(Controls(levels), scope, variant.layer)
+        kernel = self.subject.kernel(variant.layer)
+        mixed = shuffled(kernel, rng)
+        drawn = {level: matched_perturbation(kernel, level, rng) for level in levels}
+        cut = distinct_cuts(kernel.shape)[0]
+        spectrum = held["schmidt_value"].sel(weights="shuffled", mode=cut.label)
+        values = decompose(mixed, cut).schmidt_values
+        held = held.sel(norm_loss_level=variant.level)
+        return self._compared(
+            variant,
+            drawn[variant.level],
+            counts={"n_correct": int(held["perturbed_n_correct"])},
+            loss=float(held["perturbed_loss"]),
+            norm_difference=float(np.abs(spectrum[: len(values)] - values).max() / values[0]),
+        )
+
+    def _compared(
+        self,
+        variant: Variant,
+        kernel: Floats,
+        *,
+        counts: dict[str, int],
+        loss: float,
+        rank_difference: int = 0,
+        norm_difference: float,
+    ) -> Check:
+        with substituted(self._network, {variant.layer: kernel}):
+            after = self._logits()
+        labels = self.subject.labels
+        right_before, right_after = (
+            logits.argmax(dim=1) == labels for logits in (self._before, after)
+        )
+        found = {
+            "n_correct": right_after,
+            "n_lost": right_before & ~right_after,
+            "n_gained": right_after & ~right_before,
+        }
+        return Check(
+            variant=variant,
+            rank_difference=rank_difference,
+            norm_difference=norm_difference,
+            count_difference=max(abs(int(found[name].sum()) - n) for name, n in counts.items()),
+            near_ties=int((_near_tie(self._before) | _near_tie(after)).sum()),
+            loss_difference=(float(F.cross_entropy(after, labels)) - loss) / max(abs(loss), 1e-12),
+        )
+
+    def _logits(self) -> Tensor:
+        device = self.subject.device
+        with torch.inference_mode(), ieee_float32():
+            batches = torch.split(self.subject.images, 500)
+            return torch.cat([self._network(batch.to(device)).cpu() for batch in batches]).double()
 
 
 def _near_tie(logits: Tensor) -> Tensor:
     first, second = logits.topk(2, dim=1).values.unbind(dim=1)
     return first - second < TIE
-
-
-@lru_cache(maxsize=1)
-def _unchanged_logits(experiment: Experiment, seed: int, place: Place) -> Tensor:
-    return _logits(tasks.trained(experiment, seed, place), experiment, place)
-
-
-def _logits(network: nn.Module, experiment: Experiment, place: Place) -> Tensor:
-    """The logits of all test images, by whole forward passes in float32; returned as float64."""
-    image_set = tasks.load_images(experiment, place.images)
-    inputs = image_set.normalised(_test_images(experiment, place).images)
-    network.to(place.device)
-    with torch.inference_mode(), ieee_float32():
-        logits = [network(batch.to(place.device)).cpu() for batch in torch.split(inputs, 500)]
-    network.to("cpu")
-    return torch.cat(logits).double()
-
-
-def _test_images(experiment: Experiment, place: Place) -> LabelledImages:
-    return tasks.load_images(experiment, place.images).test.first(experiment.test_images)

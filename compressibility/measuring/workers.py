@@ -4,10 +4,23 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from typing import Final, Protocol
+
+import torch
+
+from compressibility.errors import UserError
+from compressibility.experiments.experiment import Experiment
+from compressibility.experiments.networks import Place
+from compressibility.measuring.tasks import Bench, Task, Training, perform
+from compressibility.networks.training import Progress
+
+SMALL_NETWORK: Final = 100_000
+"""Parameters below which a network's convolutions do not fill two cores."""
 
 
 def cores() -> int:
@@ -15,23 +28,78 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def well_used(experiment: Experiment, device: str) -> int:
+    """How many tasks at a time use this machine well, each with its share of the cores.
+
+    As many as there are cores for a network so small that one core has enough of it; else one.
+    """
+    if device != "cpu":
+        return 1
+    with torch.device("meta"):
+        network = experiment.architecture.build(1, 2)
+    small = sum(parameter.numel() for parameter in network.parameters()) < SMALL_NETWORK
+    return cores() if small else 1
+
+
+class Hands(Protocol):
+    """Who does the jobs of a measurement."""
+
+    @property
+    def at_once(self) -> int:
+        """How many jobs they are given at a time."""
+
+    def submit(
+        self, job: Training | Task, key: str, report: Callable[[Progress], None]
+    ) -> "Future[str]":
+        """Begin a job, as `compressibility.measuring.tasks.Bench.perform` does it."""
+
+
+@dataclass(frozen=True)
+class InThisProcess:
+    """This process, which has done a job when `submit` returns, and tells of its epochs."""
+
+    bench: Bench
+    at_once: int = 1
+
+    def submit(
+        self, job: Training | Task, key: str, report: Callable[[Progress], None]
+    ) -> "Future[str]":
+        """Do a job."""
+        done: Future[str] = Future()
+        done.set_result(self.bench.perform(job, key, report))
+        return done
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Processes that see the same files."""
+
+    executor: Executor
+    place: Place
+    at_once: int
+
+    def submit(
+        self, job: Training | Task, key: str, report: Callable[[Progress], None]
+    ) -> "Future[str]":
+        """Hand a job on; how far it is, is not told."""
+        return self.executor.submit(perform, job, self.place, key)
+
+
 @contextmanager
-def engaged(
-    count: int, scheduler: str | None, device: str
-) -> Iterator[tuple[Executor | None, int]]:
-    """Who runs the jobs, and how many at a time: a scheduler's workers, processes, or nobody else.
+def engaged(count: int, scheduler: str | None, place: Place) -> Iterator[Hands]:
+    """A scheduler's workers, ``count`` processes of this machine, or this process alone.
 
     Raises:
         SchedulerError: As for :func:`cluster`.
     """
     if scheduler is not None:
-        with cluster(scheduler, device) as (executor, threads):
-            yield executor, threads
+        with cluster(scheduler, place.device) as (executor, threads):
+            yield Beside(executor, place, threads)
     elif count > 1:
         with processes(count) as pool:
-            yield pool, count
+            yield Beside(pool, place, count)
     else:
-        yield None, 1
+        yield InThisProcess(Bench(place))
 
 
 @contextmanager
@@ -81,7 +149,7 @@ def _undisturbed() -> Iterator[None]:
             os.environ["PYTHONWARNINGS"] = before
 
 
-class SchedulerError(ValueError):
+class SchedulerError(UserError):
     """A scheduler that cannot be used; the message says what to do."""
 
 
@@ -121,8 +189,6 @@ def cluster(address: str, device: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _prepare(threads: int) -> None:
-    import torch
-
     torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -24,19 +24,13 @@ def save(network: nn.Module, path: Path, training: str) -> None:
     values must be exact in float16 (``rounded_to_float16``).
 
     Raises:
-        CheckpointError: The file cannot be written; nothing half-written is left.
+        WriteError: The file cannot be written; nothing half-written is left.
     """
     tensors = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    try:
-        write_whole(path, serialize(tensors, metadata={"training": training}))
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; free space or choose another cache with "
-            "COMPRESSIBILITY_CACHE"
-        ) from error
+    write_whole(path, serialize(tensors, metadata={"training": training}))
 
 
 def load(network: nn.Module, path: Path, training: str) -> nn.Module:

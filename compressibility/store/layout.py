@@ -132,8 +132,9 @@ def shard(
             ``weights`` only what this table measures. A flag that is not among them says that all
             is measured. Empty for a task that failed.
         coordinates: Labels along the table's other dimensions; those that it does not lie along
-            do not count, nor do ``weights`` and ``schmidt_index``, which follow from the table and
-            from the values. Other known labels (cuts) and counts need not be given.
+            do not count, nor do those of ``weights`` that the table does not measure.
+            ``schmidt_index`` follows from the values; known labels (cuts, weights) and counts need
+            not be given.
         provenance: Where the values come from; a failure if that is why there are none.
 
     Returns:
@@ -160,6 +161,9 @@ def shard(
         follows = name == PARTED or dimension.longest is not None or name not in coordinates
         if name not in chosen.per:
             axes[name] = _own_labels(dimension, chosen, arrays) if follows else coordinates[name]
+    if PARTED in axes and PARTED in coordinates:
+        given = set(np.asarray(coordinates[PARTED]).tolist())
+        axes[PARTED] = [label for label in np.asarray(axes[PARTED]).tolist() if label in given]
     axes |= {name: np.array([label]) for name, label in labels.items()}
     dataset = xr.Dataset(
         coords={name: laid_out(d.coordinate, axes[name]) for name, d in along.items()},

@@ -12,7 +12,9 @@ import numpy as np
 import xarray as xr
 
 from compressibility.errors import UserError, nearest
+from compressibility.store.cache import default
 from compressibility.store.curves import crossing, curves
+from compressibility.store.netcdf import open_dataset
 from compressibility.store.schema import MISSING_INTEGER, Flag
 from compressibility.tensors.modes import TRIVIAL, Cut, matrix_shape
 
@@ -336,3 +338,12 @@ def _with_no_change(change: xr.DataArray) -> xr.DataArray:
     unchanged = xr.zeros_like(first).where(change.notnull().any("norm_loss_level"))
     unchanged = unchanged.assign_coords(norm_loss_level=[0.0])
     return xr.concat([unchanged, change], "norm_loss_level").transpose(*change.dims)
+
+
+def read(name: str) -> LayerData:
+    """A stored layer dataset, by its path or by the name of its experiment.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    return LayerData(open_dataset(default().find(name)))

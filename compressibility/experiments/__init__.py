@@ -1,0 +1,1 @@
+"""The named experiments, as data, and their networks."""

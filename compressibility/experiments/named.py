@@ -1,0 +1,115 @@
+"""The named experiments."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+from compressibility.errors import nearest
+from compressibility.experiments.experiment import Experiment, ExperimentError
+from compressibility.networks.architectures import ResNet50, VanillaCNN
+from compressibility.networks.training import Recipe
+from compressibility.quantities.controls import Controls
+from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.hessian import Hessian
+from compressibility.quantities.truncations import Truncation
+
+_CIFAR_RECIPE: Final = Recipe(
+    epochs=16,
+    batch_size=128,
+    peak_learning_rate=0.15,
+    label_smoothing=0.05,
+    shift=3,
+    flip=True,
+    precision="bfloat16",
+)
+_RESNET_RECIPE: Final = Recipe(
+    epochs=40,
+    batch_size=512,
+    peak_learning_rate=0.4,
+    label_smoothing=0.1,
+    shift=4,
+    flip=True,
+    precision="bfloat16",
+)
+_SMALL_RESNET_RECIPE: Final = replace(
+    _RESNET_RECIPE,
+    epochs=12,
+    batch_size=128,
+    peak_learning_rate=0.2,
+)
+_WITH_CURVATURE: Final = (
+    Truncation(),
+    Controls(),
+    Hessian(images=256, eigenvalues=3, directions=32),
+    Curvature(images=256, eigenvalues=3, directions=32),
+)
+_THREE_SEEDS: Final = (0, 1, 2)
+_EIGHT_SEEDS: Final = tuple(range(8))
+
+_CIFARS: Final = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+_EVERY: Final = (
+    Experiment(
+        name="digits-vanilla",
+        title="Vanilla CNN of four convolutions on handwritten digits",
+        images="digits",
+        architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
+        recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
+        seeds=_EIGHT_SEEDS,
+        plans=_WITH_CURVATURE,
+    ),
+    *(
+        Experiment(
+            name=f"{images}-vanilla",
+            title=f"Vanilla CNN of four convolutions on {title}",
+            images=images,
+            architecture=VanillaCNN(channels=(32, 64, 128, 256), pooled=(0, 1, 2)),
+            recipe=_CIFAR_RECIPE,
+            seeds=_EIGHT_SEEDS,
+            plans=_WITH_CURVATURE,
+        )
+        for images, title in _CIFARS.items()
+    ),
+    *(
+        Experiment(
+            name=f"{images}-resnet50",
+            title=f"ResNet-50 on {title}",
+            images=images,
+            architecture=ResNet50(),
+            recipe=_RESNET_RECIPE,
+            seeds=_THREE_SEEDS,
+            precision="bfloat16",
+            stream=f"{images}-resnet50",
+        )
+        for images, title in _CIFARS.items()
+    ),
+    *(
+        Experiment(
+            name=f"{images}-resnet50-small",
+            title=f"ResNet-50 with a stride-2 stem on {title}",
+            images=images,
+            architecture=ResNet50(stem_stride=2),
+            recipe=_SMALL_RESNET_RECIPE,
+            seeds=_THREE_SEEDS,
+            test_images=2_000,
+            precision="bfloat16",
+        )
+        for images, title in _CIFARS.items()
+    ),
+)
+
+EXPERIMENTS: Final[Mapping[str, Experiment]] = MappingProxyType(
+    {each.name: each for each in _EVERY}
+)
+
+
+def named(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        ExperimentError: There is none.
+    """
+    if name not in EXPERIMENTS:
+        raise ExperimentError(f"unknown experiment {name!r}: {nearest(name, EXPERIMENTS)}")
+    return EXPERIMENTS[name]

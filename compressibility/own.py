@@ -1,0 +1,160 @@
+"""A network of one's own on images of one's own: its spectra, and its measurement."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+import numpy as np
+import xarray as xr
+from torch import Tensor, nn
+
+from compressibility.errors import UserError
+from compressibility.evaluation import Precision
+from compressibility.measuring.tasks import content_key, measured
+from compressibility.networks.kernels import find_kernels, kernel_array, unsupported
+from compressibility.quantities import cuts
+from compressibility.quantities.controls import Controls
+from compressibility.quantities.network import Network
+from compressibility.quantities.quantity import Quantity, Scope, coordinates
+from compressibility.quantities.truncations import Truncation
+from compressibility.store import layout
+from compressibility.store.cuts import MODES
+from compressibility.store.provenance import attributes
+from compressibility.store.schema import TABLES
+from compressibility.subjects import Subject
+from compressibility.tensors.spectra import Spectrum
+from compressibility.tensors.thresholds import THRESHOLDS
+
+
+def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
+    """The Schmidt values of every convolution of a network along every cut.
+
+    Args:
+        network: Any network that takes one tensor.
+        example: A batch that it takes.
+
+    Returns:
+        ``schmidt_value`` (layer, mode, schmidt_index), NaN beyond the last and for cuts that a
+        kernel does not have; ``entropy``, in nats, and ``stable_rank`` (layer, mode).
+
+    >>> from torchvision.models import resnet18
+    >>> import torch
+    >>> found = spectra(resnet18(num_classes=10), torch.zeros(1, 3, 32, 32))
+    >>> float(found["entropy"].sel(layer="conv1", mode="OUT")) < np.log(64)
+    True
+    """
+    layers = [kernel.layer for kernel in find_kernels(network, example)]
+    if not layers:
+        raise UserError("the network has no Conv2d that can be measured")
+    tables = [
+        cuts.schmidt_values(kernel_array(network, layer).astype(np.float64)) for layer in layers
+    ]
+    values = np.full((len(layers), len(MODES), max(t.shape[1] for t in tables)), np.nan)
+    entropy, stable_rank = (np.full(values.shape[:2], np.nan) for _ in range(2))
+    for number, table in enumerate(tables):
+        values[number, :, : table.shape[1]] = table
+        for mode, column in enumerate(table):
+            if (present := column[np.isfinite(column)]).size:
+                spectrum = Spectrum(present)
+                entropy[number, mode] = spectrum.entropy
+                stable_rank[number, mode] = spectrum.stable_rank
+    return xr.Dataset(
+        {
+            "schmidt_value": (("layer", "mode", "schmidt_index"), values),
+            "entropy": (("layer", "mode"), entropy, {"units": "nat"}),
+            "stable_rank": (("layer", "mode"), stable_rank, {"units": "1"}),
+        },
+        {"layer": layers, "mode": list(MODES), "schmidt_index": np.arange(values.shape[2]) + 1},
+    )
+
+
+def measure(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    name: str = "own",
+    layers: Sequence[str] | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+    seed: int = 0,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    report: Callable[[int, int], None] = lambda *_: None,
+) -> xr.Dataset:
+    """Truncate every layer of a network along every cut; count the images that it still gets.
+
+    Beside the truncations stand the spectra of the shuffled weights and the matched random
+    perturbation. The dataset is that of the named experiments, of one network.
+
+    Args:
+        network: It is copied and left as it is.
+        images: As the network takes them, float32, shape (N, C, H, W).
+        labels: Their classes, int64, shape (N,).
+        name: What the dataset tells of the network.
+        layers: Which convolutions; all by default.
+        thresholds: Allowed norm losses, ascending, from 0.
+        seed: Number of the network among its like, and of its random numbers.
+        device: Which device computes.
+        precision: The arithmetic behind a replaced layer.
+        report: Called with the number of tasks done and of all.
+
+    Returns:
+        A layer dataset, which `compressibility.store.save` keeps.
+
+    Raises:
+        UserError: A layer is unknown, or the images, labels or network cannot be evaluated.
+    """
+    found = find_kernels(network, images[:1])
+    if strange := sorted(set(layers or ()) - {kernel.layer for kernel in found}):
+        raise UserError(f"no measurable layer {strange[0]!r} in {name}")
+    chosen = tuple(kernel for kernel in found if layers is None or kernel.layer in layers)
+    subject = Subject(
+        network=network,
+        layers=chosen,
+        left_out=unsupported(network, images[:1]),
+        images=images,
+        labels=labels,
+        seed=seed,
+        device=device,
+        precision=precision,
+    )
+    levels = tuple(level for level in thresholds if level > 0)
+    quantities: tuple[Quantity, ...] = (
+        Network(),
+        Truncation(tuple(thresholds)),
+        Controls(levels, initial=False),
+    )
+    digest = sha256(images.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(labels.detach().cpu().contiguous().numpy().tobytes())
+    dataset = layout.blank(
+        chosen,
+        seeds=(seed,),
+        coordinates=coordinates(quantities),
+        tables=[quantity.table for quantity in quantities],
+        attributes=attributes(
+            title=name,
+            experiment={"name": name, "images": "own", "seeds": [seed]},
+            images_checksum=digest.hexdigest(),
+            left_out=subject.left_out,
+            event=f"measure {name} from Python",
+        ),
+    )
+    dataset["n_images"][...] = len(labels)
+    scope = Scope(seed)
+    tasks = [
+        (quantity, layer)
+        for quantity in quantities
+        for layer in ([k.layer for k in chosen] if "layer" in TABLES[quantity.table].per else [""])
+    ]
+    for done, (quantity, layer) in enumerate(tasks):
+        report(done, len(tasks))
+        key = content_key(
+            quantity,
+            scope,
+            layer,
+            weights=subject.weights_hash,
+            images_checksum=digest.hexdigest(),
+        )
+        shard, _ = measured(quantity, subject, scope, layer, key=key)
+        layout.merge(dataset, shard)
+    report(len(tasks), len(tasks))
+    return dataset

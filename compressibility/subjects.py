@@ -1,0 +1,100 @@
+"""One network on one image set, ready to be measured."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compressibility.evaluation import Evaluator, Precision
+from compressibility.networks.curvature import Batches
+from compressibility.networks.kernels import Kernel, kernel_array, weights_hash
+from compressibility.tensors.arrays import Floats
+from compressibility.tensors.modes import as_kernel
+
+TrainingImages: TypeAlias = Callable[[int], tuple[Tensor, Tensor]]
+"""From a number n to the first n training images as the network takes them, and their labels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One network on one image set; every quantity is measured of one.
+
+    Attributes:
+        network: On the CPU, in evaluation mode; nobody changes it.
+        layers: The kernels that are measured, in forward order.
+        left_out: The layers with weights that are not measured, each with the reason.
+        images: Test images as the network takes them, float32, shape (N, C, H, W).
+        labels: Their classes, int64, shape (N,).
+        seed: Number of the network among its like.
+        initial: The network before training, where it is known.
+        training_images: The training images, where they are known.
+        stream: Name that is mixed into the random numbers of the measurements, where the seed
+            alone shall not choose them.
+        device: Which device computes.
+        precision: The arithmetic behind a replaced layer.
+    """
+
+    network: nn.Module
+    layers: tuple[Kernel, ...]
+    images: Tensor
+    labels: Tensor
+    left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seed: int = 0
+    initial: nn.Module | None = None
+    training_images: TrainingImages | None = None
+    stream: str | None = None
+    device: str = "cpu"
+    precision: Precision = "float32"
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of the network's parameters and buffers."""
+        return weights_hash(self.network)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What answers for every variant of the network, on the test images."""
+        return Evaluator(
+            self.network,
+            self.images,
+            self.labels,
+            device=torch.device(self.device),
+            precision=self.precision,
+        )
+
+    def layer(self, path: str) -> Kernel:
+        """The measured layer at a module path."""
+        return next(kernel for kernel in self.layers if kernel.layer == path)
+
+    def training_batches(self, count: int) -> Batches:
+        """The first ``count`` training images, as one batch.
+
+        Raises:
+            ValueError: The subject has no training images.
+        """
+        if self.training_images is None:
+            raise ValueError("curvature is of the training loss: give the subject training images")
+        return [self.training_images(count)]
+
+    def kernel(self, layer: str) -> Floats:
+        """The trained kernel of a layer, float64, shape (OUT, IN, KH, KW)."""
+        return _kernel(self.network, layer)
+
+    def initial_kernel(self, layer: str) -> Floats:
+        """The kernel of a layer before training.
+
+        Raises:
+            ValueError: The network before training is not known.
+        """
+        if self.initial is None:
+            raise ValueError("the network before training is not known")
+        return _kernel(self.initial, layer)
+
+
+def _kernel(network: nn.Module, layer: str) -> Floats:
+    return as_kernel(kernel_array(network, layer)).astype(np.float64)

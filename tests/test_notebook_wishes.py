@@ -1,0 +1,129 @@
+"""What a researcher does in a notebook, in five lines each; the oracle is the longer way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+import compressibility as cz
+from compressibility.evaluation import plain_evaluation
+from compressibility.store.rules import validate
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 4),
+    )
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def labels(network, images) -> torch.Tensor:
+    return network(images).argmax(dim=1)
+
+
+@pytest.fixture(scope="module")
+def dataset(network, images, labels) -> xr.Dataset:
+    return cz.measure(network, images, labels, name="mine")
+
+
+def test_the_spectra_of_a_network_are_one_labelled_dataset(network, images) -> None:
+    found = cz.spectra(network, images[:1])
+    kernel = network[2].weight.detach().numpy().astype(float)
+    expected = np.linalg.svd(kernel.reshape(16, -1), compute_uv=False)
+    values = found["schmidt_value"].sel(layer="2", mode="OUT")
+    np.testing.assert_allclose(values[:16], expected, rtol=1e-10)
+    p = expected**2 / (expected**2).sum()
+    assert float(found["entropy"].sel(layer="2", mode="OUT")) == pytest.approx(
+        -(p * np.log(p)).sum()
+    )
+
+
+def test_a_network_of_ones_own_becomes_a_valid_dataset_that_opens_in_xarray(
+    dataset, network, images, labels, tmp_path
+) -> None:
+    validate(dataset)
+    cz.save(dataset, tmp_path / "mine.nc")
+    with xr.open_dataset(tmp_path / "mine.nc") as opened:
+        here = opened.sel(layer="2", mode="IN", threshold=0.3, seed=0)
+        truncated = cz.truncate(network[2].weight.detach().numpy(), "IN", int(here["rank"]))
+        plain = plain_evaluation(network, images, labels, {"2": truncated})
+        assert int(here["n_correct"]) == plain.n_correct < 200
+    assert set(dataset["weights"].values) == {"trained", "shuffled"}
+    assert "6" in dataset.attrs["left_out"]
+
+
+def test_all_layers_truncated_at_once_are_evaluated(network, images, labels) -> None:
+    chains = cz.truncations(network, images[:1], norm_loss=0.2, cut="OUT")
+    [found] = cz.Evaluator(network, images, labels).joint([chains])
+    kernels = {layer: chain.kernel() for layer, chain in chains.items()}
+    plain = plain_evaluation(network, images, labels, kernels)
+    assert len(chains) == 2
+    assert found.n_correct == plain.n_correct < 200
+
+
+def test_a_smaller_network_gives_the_truncated_ones_logits(network, images) -> None:
+    chains = cz.truncations(network, images[:1], norm_loss=0.2, cut="OUT")
+    small = cz.compress(network, chains)
+    parameters = [sum(p.numel() for p in each.parameters()) for each in (small, network)]
+    assert parameters[0] < parameters[1]
+    truncated = nn.Sequential(*network)
+    truncated.load_state_dict(network.state_dict())
+    expected = small(images)
+    for layer, chain in chains.items():
+        kernel = torch.from_numpy(chain.kernel()).float()
+        truncated.set_submodule(layer, _with(network.get_submodule(layer), kernel))
+    torch.testing.assert_close(expected, truncated(images), rtol=1e-4, atol=1e-5)
+
+
+def _with(layer: nn.Conv2d, kernel: torch.Tensor) -> nn.Conv2d:
+    replaced = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+    replaced.load_state_dict({"weight": kernel, "bias": layer.bias})
+    return replaced
+
+
+def test_critical_norm_losses_have_a_censored_flag(dataset) -> None:
+    found = cz.LayerData(dataset).critical_norm_loss(points=5)
+    assert set(found["censored"].dims) == {"layer", "mode", "seed"}
+    here = dataset.sel(layer="2", mode="OUT", seed=0)
+    fallen = here["accuracy"] < float(here["baseline_accuracy"]) - 0.05
+    assert bool(fallen.any()) != bool(found["censored"].sel(layer="2", mode="OUT", seed=0))
+
+
+def test_every_name_that_is_handed_on_is_there_and_documented() -> None:
+    for name in cz.__all__:
+        assert getattr(cz, name) is not None
+        assert name == "__version__" or getattr(cz, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'measures'"):
+        _ = cz.measures
+
+
+def test_reading_datasets_loads_no_torch() -> None:
+    check = "import sys, compressibility as cz; cz.read, cz.LayerData, cz.save, cz.Cut; "
+    check += "print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout.strip() == "False"
