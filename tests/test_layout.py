@@ -10,15 +10,7 @@ import xarray as xr
 
 from compressibility.store import schema
 from compressibility.store.cache import default
-from compressibility.store.declarations import (
-    NOT_NEGATIVE,
-    Dimension,
-    Flag,
-    Table,
-    Variable,
-    flag,
-)
-from compressibility.store.dimensions import LAYER, SEED
+from compressibility.store.declarations import Flag
 from compressibility.store.layout import cut_flags, merge, shard
 from compressibility.store.layout import measured as tasks_in
 from compressibility.store.netcdf import DatasetError, open_dataset, open_shard, save, save_shard
@@ -29,27 +21,10 @@ from compressibility.store.summary import summarise
 from compressibility.store.view import SchemaError
 from compressibility.tensors.modes import CUTS, same_as
 from property_tests.datasets import BOOK, FAILURE, Task, blank_dataset, measured, tasks
+from property_tests.tomorrow import RECOVERY
 
 SHAPES = {"conv1": (4, 3, 3, 3), "conv2": (8, 4, 1, 1)}
 DONE = TaskProvenance(**BOOK)
-
-EPOCH = Dimension(
-    Variable("epoch", ("epoch",), "int64", "1", "epoch", "Epochs of training, from 1.", "a test"),
-    "epoch of training",
-    "counted",
-)
-_FLAG = flag("recovery_flag", "layer seed", "recovery")
-RECOVERY = Table(
-    name="recovery",
-    what="how a truncated network recovers",
-    per=("layer", "seed"),
-    dimensions=(LAYER, SEED, EPOCH),
-    variables=(
-        Variable("recovery_loss", ("layer", "epoch", "seed"), "float64", "nat", "loss", "Loss.",
-                 "a test", flag=_FLAG.name, bounds=NOT_NEGATIVE),
-    ),
-    flags=(_FLAG,),
-)  # fmt: skip
 
 
 def whole(**options: object) -> xr.Dataset:

@@ -18,9 +18,10 @@ from compressibility.store.dimensions import (
     SEED,
     WEIGHTS,
 )
-from compressibility.store.tables.spectra import NORM_OF_THE_SPECTRUM, spectra
+from compressibility.store.tables.spectra import norm_of_the_spectrum, spectra
 
 _FLAG: Final = flag("controls_flag", "layer seed", "controls")
+_PART: Final = ("initial", "shuffled")
 _DIMS: Final = ("layer", "norm_loss_level", "seed")
 
 CONTROLS: Final = Table(
@@ -29,7 +30,7 @@ CONTROLS: Final = Table(
     per=("layer", "seed"),
     dimensions=(LAYER, MODE, SEED, WEIGHTS, SCHMIDT_INDEX, NORM_LOSS_LEVEL),
     variables=(
-        *spectra(("initial", "shuffled"), _FLAG.name),
+        *spectra(_PART, _FLAG.name),
         Variable("perturbed_n_correct", _DIMS, "int64", "1",
                  "correct test images under the matched random perturbation",
                  "As n_correct, with the kernel K replaced by "
@@ -43,5 +44,5 @@ CONTROLS: Final = Table(
                  bounds=NOT_NEGATIVE, float32_only=True),
     ),
     flags=(_FLAG,),
-    rules=(NORM_OF_THE_SPECTRUM,),
+    rules=(norm_of_the_spectrum(_PART),),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from compressibility.store.declarations import NOT_NEGATIVE, PAPER, Rule, Variable
+from compressibility.store.declarations import NOT_NEGATIVE, PAPER, PARTED, Rule, Variable
 from compressibility.store.view import View
 
 SINGLE_PRECISION: Final = 1e-5
@@ -40,26 +40,28 @@ def spectra(part: tuple[str, ...], flag: str) -> tuple[Variable, ...]:
     return tuple(replace(v, part=part, flag=flag) for v in (_SCHMIDT_VALUE, _KERNEL_NORM))
 
 
-def _squares(view: View) -> xr.Variable:
-    """Sum of the squared Schmidt values over the squared norm; NaN where there are none."""
-    norm = view["kernel_norm"]
-    scale = xr.Variable(norm.dims, np.where(norm.values > 0, norm.values, 1.0))
-    ratios = view["schmidt_value"] / scale
-    total: xr.Variable = (ratios**2).sum("schmidt_index", min_count=1)
-    return total
+def norm_of_the_spectrum(part: tuple[str, ...]) -> Rule:
+    """The norm of each of these weights is that of their Schmidt values."""
 
+    def squares(view: View) -> xr.Variable:
+        """Sum of the squared Schmidt values over the squared norm; NaN where there are none."""
+        norm = view["kernel_norm"]
+        ours = np.isin(view[PARTED].values.astype(str), part)
+        scale = xr.Variable(norm.dims, np.where(norm.values > 0, norm.values, 1.0))
+        total = ((view["schmidt_value"] / scale) ** 2).sum("schmidt_index", min_count=1)
+        one: xr.Variable = total * xr.Variable(PARTED, np.where(ours, 1.0, np.nan))
+        return one
 
-def _one_unless_zero(view: View) -> xr.Variable:
-    norm = view["kernel_norm"]
-    return xr.Variable(norm.dims, np.where(np.isnan(norm.values), np.nan, norm.values > 0))
+    def one_unless_zero(view: View) -> xr.Variable:
+        norm = view["kernel_norm"]
+        return xr.Variable(norm.dims, np.where(np.isnan(norm.values), np.nan, norm.values > 0))
 
-
-NORM_OF_THE_SPECTRUM: Final = Rule(
-    "kernel_norm",
-    "equals",
-    ("schmidt_value",),
-    _one_unless_zero,
-    "is not the norm of the Schmidt values",
-    left=_squares,
-    tolerance=SINGLE_PRECISION,
-)
+    return Rule(
+        "kernel_norm",
+        "equals",
+        ("schmidt_value",),
+        one_unless_zero,
+        "is not the norm of the Schmidt values",
+        left=squares,
+        tolerance=SINGLE_PRECISION,
+    )

@@ -28,10 +28,11 @@ from compressibility.store.dimensions import (
     WEIGHTS,
 )
 from compressibility.store.tables.network import accuracy_is
-from compressibility.store.tables.spectra import NORM_OF_THE_SPECTRUM, SINGLE_PRECISION, spectra
+from compressibility.store.tables.spectra import SINGLE_PRECISION, norm_of_the_spectrum, spectra
 from compressibility.store.view import View
 
 _FLAG: Final = flag("truncation_flag", "layer mode seed", "spectra and truncations")
+_PART: Final = ("trained",)
 _STORED: Final = "compressibility.tensors.schmidt.stored_parameters"
 _ECKART: Final = "Eckart and Young, Psychometrika 1 (1936) 211"
 
@@ -67,7 +68,7 @@ TRUNCATION: Final = Table(
     per=("layer", "seed"),
     dimensions=(LAYER, MODE, THRESHOLD, SEED, WEIGHTS, SCHMIDT_INDEX),
     variables=(
-        *spectra(("trained",), _FLAG.name),
+        *spectra(_PART, _FLAG.name),
         replace(
             _of_truncations("rank", "int64", "rank",
                             "Schmidt values kept: the smallest number whose norm loss does not "
@@ -119,6 +120,6 @@ TRUNCATION: Final = Table(
         Rule("relative_error", "equals", ("norm_loss",), lambda _: xr.Variable((), 1.0),
              "does not fit norm_loss: (1 - norm_loss)² + relative_error² must be 1",
              left=_squared_error, tolerance=SINGLE_PRECISION),
-        NORM_OF_THE_SPECTRUM,
+        norm_of_the_spectrum(_PART),
     ),
 )  # fmt: skip
