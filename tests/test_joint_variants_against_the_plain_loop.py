@@ -206,6 +206,8 @@ class TestLowerPrecision:
         labels = network(images).argmax(dim=1)  # so that every change of an answer counts
         evaluator = Evaluator(network, images, labels, precision="bfloat16")
         variants = [v for v in drawn_variants(network, np.random.default_rng(1), 12)[2:] if v]
+        behind_a_fork = {layer: kernel_array(network, layer) for layer in ("2.second", "3")}
+        variants += [{k: f * own for k, own in behind_a_fork.items()} for f in (0.4, 0.7, 0.95)]
         found = evaluator.joint(variants)
         assert not evaluator.notes
         for variant, evaluation in zip(variants, found, strict=True):
