@@ -22,8 +22,9 @@ from rich.table import Table
 from compressibility import __version__
 from compressibility.errors import UserError
 from compressibility.store import cache, netcdf
-from compressibility.store.selection import truncations
+from compressibility.store.reading import LayerData
 from compressibility.store.summary import Summary, rows, summarise
+from compressibility.tensors.modes import Cut
 
 if TYPE_CHECKING:
     from compressibility.experiments.experiment import Experiment
@@ -255,7 +256,7 @@ def inspect(
         for label, text in rows(summarise(dataset)):
             table.add_row(label, escape(text))
     else:
-        table = _truncation_table(truncations(dataset, layer, mode or "OUT"), mode or "OUT")
+        table = _truncation_table(LayerData(dataset), layer, mode or "OUT")
     Console(highlight=False).print(table)
 
 
@@ -343,20 +344,16 @@ def _verified(
     return len(failed)
 
 
-def _truncation_table(chosen: xr.Dataset, asked: str) -> Table:
+def _truncation_table(data: LayerData, layer: str, mode: str) -> Table:
     """Means over the seeds, a row for each threshold."""
     columns = ("rank", "norm_loss", "correlation_loss", "compression_ratio", "accuracy", "loss")
-    measured = chosen["rank"] >= 0
-    seeds = int(measured.any("threshold").sum())
-    held = chosen["mode"].item()
-    same = "" if asked == held else f" (in this layer the same cut as {asked})"
+    means = data.mean_along(layer, mode)
+    held, seeds = str(means["mode"].item()), int(means["n_seeds"])
+    same = "" if Cut.parse(mode).label == held else f" (in this layer the same cut as {mode})"
     over = "one seed" if seeds == 1 else f"means over {seeds} seeds"
-    title = f"{chosen['layer'].item()} cut {held}{same}, {over}"
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=f"{layer} cut {held}{same}, {over}", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("threshold", *columns):
         table.add_column(name.replace("_", " "), justify="right")
-    means = chosen[list(columns)].where(measured).mean("seed")
-    means["loss"] = means["loss"].where((chosen["loss"].notnull() == measured).all("seed"))
     for threshold in means["threshold"]:
         row = means.sel(threshold=threshold)
         told = (f"{float(row[name]):.4g}" if row[name].notnull() else "–" for name in columns)

@@ -1,8 +1,4 @@
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import netCDF4
@@ -23,30 +19,12 @@ from compressibility.networks.kernels import find_kernels
 from compressibility.networks.training import rounded_to_float16
 from compressibility.quantities.quantity import coordinates
 from compressibility.store import layout, netcdf
-from compressibility.store.cache import Cache, default
+from compressibility.store.cache import default
 from compressibility.store.provenance import attributes
 from tests.small_experiment import SMALL
+from tests.taught import assert_taught
 
 DIGITS = EXPERIMENTS["digits-vanilla"]
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Cache:
-    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
-    return Cache(tmp_path)
-
-
-@pytest.fixture
-def call(cache, monkeypatch, capsys):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compressibility", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -55,7 +33,7 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr("compressibility.experiments.named.EXPERIMENTS", {"small": SMALL})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def blank_digits() -> xr.Dataset:
     network, example = networks.example(DIGITS, digits())
     return layout.blank(
@@ -81,17 +59,6 @@ def blank_dataset(cache, blank_digits) -> Path:
     return path
 
 
-def _assert_taught(answer: tuple[int, str, str], *words: str) -> None:
-    status, out, err = answer
-    lines = [line for line in err.splitlines() if line.strip()]
-    assert status == 2
-    assert out == ""
-    assert "Traceback" not in err
-    assert lines[-1].startswith("compressibility: ")
-    for word in words:
-        assert word in lines[-1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -113,16 +80,16 @@ def _assert_taught(answer: tuple[int, str, str], *words: str) -> None:
     ],
 )
 def test_a_wrong_argument_is_named_with_what_to_do(call, arguments, words) -> None:
-    _assert_taught(call(*arguments), *words)
+    assert_taught(call(*arguments), *words)
 
 
 def test_a_cut_without_its_layer_is_not_passed_over(call, blank_dataset) -> None:
-    _assert_taught(call("inspect", str(blank_dataset), "--mode", "KW"), "--mode KW", "--layer")
+    assert_taught(call("inspect", str(blank_dataset), "--mode", "KW"), "--mode KW", "--layer")
 
 
 def test_a_misspelt_dataset_is_named_with_the_nearest(call, blank_dataset) -> None:
     for command in ("inspect", "verify"):
-        _assert_taught(call(command, "digit-vanilla"), "digits-vanilla", "did you mean")
+        assert_taught(call(command, "digit-vanilla"), "digits-vanilla", "did you mean")
 
 
 def test_a_dataset_that_cannot_be_verified_is_told_and_counted(call, blank_dataset) -> None:
@@ -138,8 +105,8 @@ def test_the_version_is_told(call) -> None:
 
 def test_an_unknown_layer_or_cut_of_a_dataset_is_named(call, blank_dataset) -> None:
     file = str(blank_dataset)
-    _assert_taught(call("inspect", file, "--layer", "conv1"), "'conv1'", "did you mean")
-    _assert_taught(
+    assert_taught(call("inspect", file, "--layer", "conv1"), "'conv1'", "did you mean")
+    assert_taught(
         call("inspect", file, "--layer", "stage1.conv", "--mode", "OUT;IN"), "'OUT;IN'", "OUT,KW"
     )
 
@@ -161,7 +128,7 @@ def test_a_damaged_dataset_is_refused_and_left_alone(call, blank_dataset, damage
             dataset.assign_attrs(schema_version=99).to_netcdf(blank_dataset, engine="netcdf4")
     before = blank_dataset.read_bytes()
     for command in (("inspect", str(blank_dataset)), ("measure", "digits-vanilla")):
-        _assert_taught(call(*command), str(blank_dataset))
+        assert_taught(call(*command), str(blank_dataset))
     assert blank_dataset.read_bytes() == before
 
 
@@ -169,7 +136,7 @@ def test_an_unwritable_place_is_refused_before_anything_is_measured(call, tmp_pa
     blocked = tmp_path / "file"
     blocked.write_text("")
     answer = call("measure", "digits-vanilla", "--out", str(blocked / "layers" / "x.nc"))
-    _assert_taught(answer, str(blocked))
+    assert_taught(answer, str(blocked))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
@@ -182,111 +149,13 @@ def test_a_network_with_a_nan_is_refused(call, cache) -> None:
     tensors = load_file(path)
     tensors["stage2.conv.weight"][0, 0, 0, 0] = float("nan")
     save_file(tensors, path, metadata={"training": training})
-    _assert_taught(
+    assert_taught(
         call("measure", "digits-vanilla", "--seeds", "0", "--workers", "1"),
         str(path),
         "stage2.conv.weight",
         "NaN",
     )
     assert not cache.dataset(DIGITS.name).exists()
-
-
-def _with_tests() -> dict[str, str]:
-    """The environment of a process that imports the tests' small experiment."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-FULL_DISK = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
-from compressibility import cli
-from compressibility.experiments import named
-from tests.small_experiment import SMALL
-named.EXPERIMENTS = {"small": SMALL}
-sys.argv = ["compressibility", "measure", "small", "--seeds", "0", "--workers", "1"]
-cli.main()
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits file sizes as Linux does")
-def test_a_disk_full_half_way_ends_in_one_line_and_leaves_nothing_half_written(cache) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", FULL_DISK],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_with_tests(),
-    )
-    _assert_taught((ended.returncode, ended.stdout, ended.stderr), "File too large")
-    left = [path for path in cache.root.rglob("*") if path.is_file() and path.stat().st_size]
-    assert [path for path in left if not path.name.endswith(".lock")] == []
-
-
-INTERRUPTED = """
-import sys
-from compressibility import cli
-from compressibility.experiments import named
-from tests.small_experiment import SMALL
-if __name__ == "__main__":
-    named.EXPERIMENTS = {"small": SMALL}
-    sys.argv = ["compressibility", "measure", "small", "--workers", "2"]
-    cli.main()
-"""
-
-
-@pytest.fixture
-def heeding_ctrl_c():
-    """As in a terminal; a shell's background job ignores it, and so would what it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heeding_ctrl_c")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
-def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_path, sent) -> None:
-    script = tmp_path / "interrupted.py"
-    script.write_text(INTERRUPTED)
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=_with_tests(),
-    )
-    end = time.monotonic() + 120
-    while not list(cache.root.glob("checkpoints/*/seed-*")) and time.monotonic() < end:
-        time.sleep(0.05)
-    os.killpg(process.pid, sent)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == cli.INTERRUPTED
-    assert "Traceback" not in told
-    assert "leaked" not in told
-    assert "stopping" in told
-    assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
-    assert list(cache.root.glob("checkpoints/*/seed-*"))
-
-
-@pytest.mark.usefixtures("heeding_ctrl_c")
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
-def test_an_interruption_that_a_library_turns_into_an_error_stays_one(
-    call, monkeypatch, sent
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        try:
-            os.kill(os.getpid(), sent)
-            time.sleep(10)
-        except KeyboardInterrupt as error:
-            raise ValueError("no checkpoint") from error
-
-    monkeypatch.setattr("compressibility.measuring.sweep.measure", interrupted)
-    before = signal.getsignal(sent)
-    status, _, told = call("measure", "digits-vanilla", "--workers", "1")
-    assert status == cli.INTERRUPTED
-    assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
-    assert signal.getsignal(sent) is before
 
 
 def test_inspect_takes_the_name_of_an_experiment_and_either_side_of_a_cut(
@@ -310,7 +179,7 @@ def test_inspect_says_what_is_missing(call, blank_dataset) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_layers_that_are_left_out_are_named_with_the_reason(call, cache) -> None:
-    measured = call("measure", "small", "--seeds", "0", "--layers", "stage1.conv")
+    measured = call("measure", "small", "--seeds", "0", "--layers", "stage1.conv", "--workers", "1")
     assert measured[0] == 0
     inspected = call("inspect", "small")
     for _, out, _ in (measured, inspected):
@@ -390,10 +259,10 @@ def test_a_folder_of_class_sub_folders_is_measured_in_the_place_of_an_experiment
     assert call(*asked_to_verify, str(moved))[0] == 0
     moved.rename(folder)
     (folder / "bright" / "60.png").write_bytes((folder / "dark" / "00.png").read_bytes())
-    _assert_taught(
+    assert_taught(
         call(*asked, "--layers", "stage1.conv"), "shades-small", "other images", "another name"
     )
-    _assert_taught(call(*asked), "shades-small", "other images")
+    assert_taught(call(*asked), "shades-small", "other images")
 
 
 def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
@@ -402,4 +271,4 @@ def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
         for number in range(20):
             Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / f"{number}.png")
     asked = ("measure", "digits-vanilla", "--images", str(tmp_path / "few"), "--workers", "1")
-    _assert_taught(call(*asked), "few: 32 training images", "batch of 64")
+    assert_taught(call(*asked), "few: 32 training images", "batch of 64")
