@@ -29,7 +29,7 @@ def normalised_entropy(values: Floats) -> Floats:
     n = np.isfinite(values).sum(axis=-1)
     entropy = -np.nansum(p * np.log(np.where(p > 0, p, 1.0)), axis=-1)
     usable = (n > 1) & np.isfinite(p).any(axis=-1)
-    return np.where(usable, entropy, np.nan) / np.log(np.where(n > 1, n, np.e))
+    return np.where(usable, entropy, np.nan) / np.log(np.where(n > 1, n, 2))
 
 
 def ranks_at(values: Floats, threshold: float) -> Floats:

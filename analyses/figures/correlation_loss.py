@@ -8,7 +8,7 @@ from pandas import DataFrame
 from analyses.figures.panels import grid, key, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET
-from analyses.figures.tables import averaged, joined
+from analyses.figures.tables import averaged, by, joined
 from compressibility.store.reading import LayerData
 
 _AGAINST: Final = {"correlation loss": "correlation_loss", "norm loss": "norm_loss"}
@@ -41,7 +41,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         axes.set_label(against)
         panel_title(axes, f"against {against}")
         axes.axhline(0, color=QUIET, lw=0.8, ls=":")
-        for cut, here in table[table["against"] == against].groupby("cut", sort=False):
+        for cut, here in by(table[table["against"] == against], "cut"):
             axes.plot(
                 here["loss"],
                 here["change_of_accuracy"],

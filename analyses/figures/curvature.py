@@ -11,7 +11,7 @@ from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT, mean_curve
 from analyses.figures.panels import grid, layer_title, line, norm_loss_axis, plain_ticks
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET
-from analyses.figures.tables import averaged, few, joined, means, selection
+from analyses.figures.tables import averaged, by, few, joined, means, selection
 from analyses.samples import Floats
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
@@ -63,7 +63,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     typical = table["curvature"][table["series"] == _TYPICAL]
     drawn = table[table["layer"] != ""]
     panels = grid(drawn["layer"].nunique(), narrow=narrow, left=0.68)
-    for axes, (layer, rows) in zip(panels.axes, drawn.groupby("layer", sort=False), strict=True):
+    for axes, (layer, rows) in zip(panels.axes, by(drawn, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow)
         for _, level in rows[rows["series"] == _RANDOM].iterrows():
             axes.axhspan(level["low"], level["high"], color=QUIET, alpha=0.22, lw=0, label=_RANDOM)

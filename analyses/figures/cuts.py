@@ -17,7 +17,7 @@ from analyses.comparing import (
 from analyses.figures.panels import grid, key, layer_title, line, norm_loss_axis
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET, UNTOUCHED, cut_style
-from analyses.figures.tables import accuracies, averaged, few, joined, percent
+from analyses.figures.tables import accuracies, averaged, by, few, joined, percent
 from compressibility.store.reading import LayerData
 
 FEW_RANKS: Final = 9
@@ -81,13 +81,13 @@ def _draw(axis: Axis, table: DataFrame, narrow: bool) -> Figure:
     x = _COLUMN[axis]
     layers = table["layer"].unique()
     panels = grid(len(layers), narrow=narrow, legend_rows=2 if narrow else 1)
-    for axes, (layer, rows) in zip(panels.axes, table.groupby("layer", sort=False), strict=True):
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow)
         (untouched,) = rows["accuracy"][rows["what"] == UNTOUCHED]
         axes.axhline(untouched, color=QUIET, ls=":", lw=1)
         end = LARGEST_NORM_LOSS if axis is NORM_LOSS else 0.0
         axes.axvline(end, color=QUIET, lw=0.8, alpha=0.7)
-        for mode, of_cut in rows.groupby("cut", sort=False):
+        for mode, of_cut in by(rows, "cut"):
             mean = of_cut[of_cut["what"] == "mean"]
             line(axes, mean, x, "accuracy", cut_style(mode), label=mode)
             ranks = of_cut[of_cut["what"] != "mean"]

@@ -10,7 +10,7 @@ from pandas import DataFrame
 from analyses.figures.panels import grid, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET
-from analyses.figures.tables import joined
+from analyses.figures.tables import by, joined
 from analyses.findings import Finding, Verdict
 from compressibility.store.reading import LayerData
 
@@ -41,13 +41,11 @@ def _rows(compared: str, found: Finding) -> DataFrame:
 def _draw(table: DataFrame, narrow: bool) -> Figure:
     n = table["compared"].nunique()
     panels = grid(n, narrow=narrow, columns=(2, 1), height=1.9, left=0.75, share=False)
-    for axes, (compared, rows) in zip(
-        panels.axes, table.groupby("compared", sort=False), strict=True
-    ):
+    for axes, (compared, rows) in zip(panels.axes, by(table, "compared"), strict=True):
         axes.set_label(compared)
         panel_title(axes, compared)
         axes.axvline(0, color=QUIET, lw=1)
-        for place, (other, of_cut) in enumerate(rows.groupby("other", sort=False)):
+        for place, (other, of_cut) in enumerate(by(rows, "other")):
             _draw_row(axes, place, other, of_cut)
         others = rows["other"].unique()
         axes.set_yticks(range(len(others)), others)

@@ -13,7 +13,7 @@ from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT
 from analyses.figures.panels import grid, line, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, NOISE, QUIET
-from analyses.figures.tables import averaged, joined, means
+from analyses.figures.tables import averaged, by, joined, means
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
@@ -79,12 +79,12 @@ def _rows(data: LayerData, values: xr.DataArray, panel: str, series: str) -> Dat
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
     panels = grid(2, narrow=narrow, columns=(2, 1), height=2.2, share=False)
-    drawn = dict(iter(table.groupby("panel", sort=False)))
+    drawn = dict(by(table, "panel"))
     left, right = panels.axes
     for axes, (panel, rows) in zip(panels.axes, drawn.items(), strict=False):
         axes.set_label(panel)
         panel_title(axes, panel)
-        for series, of_series in rows.groupby("series", sort=False):
+        for series, of_series in by(rows, "series"):
             _draw_series(axes, series, of_series)
     for series, colour, height in (
         (NOISE, QUIET, 0.03),
@@ -111,7 +111,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
 def _draw_series(axes: Axes, series: str, rows: DataFrame) -> None:
     colour = QUIET if series == NOISE else CUT_COLOURS[PRIMARY_CUT]
     x, y = "relative_depth", "value"
-    for network, of_network in rows.groupby("network", sort=False):
+    for network, of_network in by(rows, "network"):
         if network != "mean":
             style: dict[str, Any] = {"color": colour, "lw": 0.6, "alpha": 0.35}
             axes.plot(of_network[x], of_network[y], label=f"{series}, {network}", **style)

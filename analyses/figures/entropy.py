@@ -10,7 +10,7 @@ from analyses.entropies import WEIGHTS, entropies, null_entropies
 from analyses.figures.panels import grid, key, line, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import QUIET, RANDOM_MATRIX, WEIGHT_COLOURS
-from analyses.figures.tables import averaged, joined, means
+from analyses.figures.tables import averaged, by, joined, means
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
@@ -62,7 +62,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     for axes, cut in zip(panels.axes, cuts, strict=True):
         axes.set_label(cut)
         panel_title(axes, f"cut {cut}")
-        for weights, rows in table[table["cut"] == cut].groupby("weights", sort=False):
+        for weights, rows in by(table[table["cut"] == cut], "weights"):
             style: dict[str, Any] = {"color": QUIET, "ls": ":", "lw": 2, "zorder": 5}
             if weights != RANDOM_MATRIX:
                 style = {

@@ -16,7 +16,7 @@ from analyses.entropies import normalised_spectra
 from analyses.figures.panels import grid, key, line, norm_loss_axis, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, NOISE, QUIET, UNTOUCHED, cut_style
-from analyses.figures.tables import accuracies, averaged, few, joined, means, percent
+from analyses.figures.tables import accuracies, averaged, by, few, joined, means, percent
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 
@@ -82,7 +82,7 @@ def _draw_conv1(table: DataFrame, narrow: bool) -> Figure:
     left.set_xlabel("index")
     left.set_ylabel("Schmidt value / norm")
     left.set_ylim(0, None)
-    for series, rows in table[table["panel"] == _TRUNCATION].groupby("series", sort=False):
+    for series, rows in by(table[table["panel"] == _TRUNCATION], "series"):
         if series == UNTOUCHED:
             right.axhline(rows["accuracy"].iloc[0], color=QUIET, ls=":", lw=1)
             continue
@@ -109,10 +109,10 @@ def _conv4_table(data: LayerData, _: Answers) -> DataFrame:
 def _draw_conv4(table: DataFrame, narrow: bool) -> Figure:
     n = table["layer"].nunique()
     panels = grid(n, narrow=narrow, columns=(3, 2), legend_rows=1)
-    for axes, (layer, rows) in zip(panels.axes, table.groupby("layer", sort=False), strict=True):
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         axes.set_label(layer)
         panel_title(axes, layer)
-        for cut, here in rows.groupby("cut", sort=False):
+        for cut, here in by(rows, "cut"):
             if cut == UNTOUCHED:
                 axes.axhline(here["accuracy"].iloc[0], color=QUIET, ls=":", lw=1)
             else:

@@ -15,7 +15,7 @@ from analyses.comparing import (
 from analyses.figures.panels import grid, key, layer_title, line, norm_loss_axis
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, NOISE, QUIET
-from analyses.figures.tables import accuracies, averaged, few, joined, selection
+from analyses.figures.tables import accuracies, averaged, by, few, joined, selection
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
@@ -46,9 +46,9 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     layers = table["layer"].unique()
     panels = grid(len(layers), narrow=narrow, legend_rows=2 if narrow else 1)
     thick = {PRIMARY_CUT: CUT_COLOURS[PRIMARY_CUT], NOISE: QUIET}
-    for axes, (layer, rows) in zip(panels.axes, table.groupby("layer", sort=False), strict=True):
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow)
-        for series, of_series in rows.groupby("series", sort=False):
+        for series, of_series in by(rows, "series"):
             main = series in thick
             style: dict[str, Any] = {"lw": 2.1, "zorder": 4} if main else {"lw": 0.7, "alpha": 0.7}
             colour = thick.get(series) or CUT_COLOURS[series]

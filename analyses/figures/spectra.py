@@ -12,7 +12,7 @@ from analyses.entropies import WEIGHTS, normalised_spectra
 from analyses.figures.panels import grid, key, layer_title, line, plain_ticks, shade
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import QUIET, RANDOM_MATRIX, WEIGHT_COLOURS
-from analyses.figures.tables import averaged, few, joined, means, selection
+from analyses.figures.tables import averaged, by, few, joined, means, selection
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 from compressibility.tensors.nulls import gaussian_schmidt_values
@@ -57,9 +57,9 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     layers = table["layer"].unique()
     panels = grid(len(layers), narrow=narrow, legend_rows=2 if narrow else 1)
     lowest = 1.0
-    for axes, (layer, rows) in zip(panels.axes, table.groupby("layer", sort=False), strict=True):
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow)
-        for weights, here in rows.groupby("weights", sort=False):
+        for weights, here in by(rows, "weights"):
             if weights == RANDOM_MATRIX:
                 shade(axes, here, x, label=weights, color=QUIET, alpha=0.45, zorder=5)
                 continue

@@ -26,6 +26,11 @@ def joined(parts: Iterable[DataFrame]) -> DataFrame:
     return concat(rows, ignore_index=True)
 
 
+def by(table: DataFrame, column: str) -> list[tuple[str, DataFrame]]:
+    """The rows of each label of a column, in the order in which the labels come first."""
+    return [(str(label), rows) for label, rows in table.groupby(column, sort=False)]
+
+
 def means(curve: Curve | None, x: str, y: str, labels: Mapping[str, str]) -> DataFrame:
     """Means over networks along one axis, with their 95 % t-intervals ``low`` and ``high``.
 

@@ -10,7 +10,7 @@ from analyses.comparing import NORM_LOSS, PARAMETERS, Axis, curves_along, mean_c
 from analyses.figures.panels import grid, key, line, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET, cut_style
-from analyses.figures.tables import averaged, joined, means
+from analyses.figures.tables import averaged, by, joined, means
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 
@@ -60,7 +60,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         axes.set_label(compared)
         panel_title(axes, compared)
         axes.axhline(0, color=QUIET, lw=0.8, ls=":")
-        for cut, here in table[table["compared"] == compared].groupby("cut", sort=False):
+        for cut, here in by(table[table["compared"] == compared], "cut"):
             line(axes, here, x, "change_in_log_odds", _style(cut), label=cut)
         axes.set_xlabel(name)
         axes.set_ylabel("change in log-odds")
