@@ -39,7 +39,7 @@ def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
     >>> from torchvision.models import resnet18
     >>> import torch
     >>> found = spectra(resnet18(num_classes=10), torch.zeros(1, 3, 32, 32))
-    >>> float(found["entropy"].sel(layer="conv1", mode="OUT")) < np.log(64)
+    >>> bool(found["entropy"].sel(layer="conv1", mode="OUT") < np.log(64))
     True
     """
     layers = [kernel.layer for kernel in find_kernels(network, example)]

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.evaluation import Evaluator, Precision
-from compressibility.networks.curvature import Batches
 from compressibility.networks.kernels import Kernel, kernel_array, weights_hash
+from compressibility.networks.landscape import Batches
 from compressibility.tensors.arrays import Floats
-from compressibility.tensors.modes import as_kernel
 
 TrainingImages: TypeAlias = Callable[[int], tuple[Tensor, Tensor]]
 """From a number n to the first n training images as the network takes them, and their labels."""
@@ -97,4 +96,4 @@ class Subject:
 
 
 def _kernel(network: nn.Module, layer: str) -> Floats:
-    return as_kernel(kernel_array(network, layer)).astype(np.float64)
+    return kernel_array(network, layer).astype(np.float64)

@@ -5,18 +5,13 @@ layers is :class:`compressibility.networks.landscape.Hessian`; curvatures are th
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-import torch
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
-from torch import nn
 
 from compressibility.errors import NumericalError
-from compressibility.networks.landscape import MEMORY, TrainingLoss
-from compressibility.networks.landscape import Batches as Batches
 from compressibility.tensors.arrays import Floating, Floats
 
 
@@ -59,25 +54,6 @@ class Eigenpairs:
     eigenvalues: Floats
     residuals: Floats
     eigenvectors: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class LayerCurvature:
-    """Curvature with respect to the kernel of one layer.
-
-    Attributes:
-        eigenvalue: Largest eigenvalue of the layer's block of the Hessian, nats.
-        residual: ‖Hv − λv‖ of its unit eigenvector.
-        trace: Trace of the block, Hutchinson's estimate from ``random``.
-        random: (R,) float64, dᵀHd/dᵀd along random directions.
-        directional: (P,) float64, dᵀHd/dᵀd along the given directions; NaN along zero.
-    """
-
-    eigenvalue: float
-    residual: float
-    trace: Estimate
-    random: Floats
-    directional: Floats
 
 
 def largest_eigenvalues(
@@ -210,85 +186,6 @@ def trace_estimate(curvatures: Floats, size: int) -> Estimate:
     n = len(curvatures)
     spread = float(np.std(curvatures, ddof=1)) if n > 1 else math.nan
     return Estimate(size * float(np.mean(curvatures)), size * spread / math.sqrt(n), n)
-
-
-def top_eigenvalues(
-    model: nn.Module,
-    layers: Sequence[str],
-    batches: Batches,
-    k: int,
-    rng: np.random.Generator,
-    *,
-    tolerance: float = 1e-3,
-    dtype: torch.dtype = torch.float32,
-    memory: int = MEMORY,
-) -> Eigenpairs:
-    """The `largest_eigenvalues` of the Hessian over the kernels of ``layers``, jointly."""
-    hessian = TrainingLoss(model, batches, dtype=dtype, memory=memory).hessian(layers)
-    return largest_eigenvalues(hessian, k, rng, tolerance=tolerance)
-
-
-def hessian_trace(
-    model: nn.Module,
-    layers: Sequence[str],
-    batches: Batches,
-    n_random: int,
-    rng: np.random.Generator,
-    *,
-    dtype: torch.dtype = torch.float32,
-    memory: int = MEMORY,
-) -> Estimate:
-    """The trace of the Hessian over the kernels of ``layers``, jointly: Hutchinson's estimate."""
-    hessian = TrainingLoss(model, batches, dtype=dtype, memory=memory).hessian(layers)
-    directions = random_directions(n_random, hessian.shape[0], rng)
-    along = curvatures_along(hessian, directions, at_once=hessian.at_once)
-    return trace_estimate(along, hessian.shape[0])
-
-
-def layer_curvature(
-    model: nn.Module,
-    layer: str,
-    batches: Batches,
-    directions: Floating,
-    n_random: int,
-    rng: np.random.Generator,
-    *,
-    distribution: Literal["rademacher", "gaussian"] = "rademacher",
-    tolerance: float = 1e-3,
-    dtype: torch.dtype = torch.float32,
-    memory: int = MEMORY,
-) -> LayerCurvature:
-    """Everything about one layer's block of the Hessian; see :class:`LayerCurvature`.
-
-    ``rng`` gives the random directions, then the Lanczos starting vector.
-    """
-    hessian = TrainingLoss(model, batches, dtype=dtype, memory=memory).hessian([layer])
-    size = hessian.shape[0]
-    directional = curvatures_along(hessian, directions, at_once=hessian.at_once)
-    drawn = random_directions(n_random, size, rng, distribution)
-    random = curvatures_along(hessian, drawn, at_once=hessian.at_once)
-    top = largest_eigenvalues(hessian, 1, rng, tolerance=tolerance)
-    return LayerCurvature(
-        eigenvalue=float(top.eigenvalues[0]),
-        residual=float(top.residuals[0]),
-        trace=trace_estimate(random, size),
-        random=random,
-        directional=directional,
-    )
-
-
-def directional_curvatures(
-    model: nn.Module,
-    layer: str,
-    batches: Batches,
-    directions: Floating,
-    *,
-    dtype: torch.dtype = torch.float32,
-    memory: int = MEMORY,
-) -> Floats:
-    """The curvature along each direction of the kernel of ``layer``; see `curvatures_along`."""
-    hessian = TrainingLoss(model, batches, dtype=dtype, memory=memory).hessian([layer])
-    return curvatures_along(hessian, directions, at_once=hessian.at_once)
 
 
 def _as_rows(directions: Floating, operator: Symmetric) -> Floating:

@@ -6,7 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from compressibility.networks.curvature import layer_curvature
+from compressibility.networks.curvature import (
+    curvatures_along,
+    largest_eigenvalues,
+    random_directions,
+    trace_estimate,
+)
+from compressibility.networks.landscape import TrainingLoss
 from compressibility.quantities import cuts
 from compressibility.quantities.quantity import FLOAT32, Scope, Values
 from compressibility.store.layout import cut_flags
@@ -60,17 +66,18 @@ class Curvature:
             if rank < len(each.spectrum)
         ]
         directions = np.array([direction for *_, direction in truncations])
-        found = layer_curvature(
-            subject.network,
-            layer,
-            subject.training_batches(self.images),
-            directions.reshape(-1, *kernel.shape),
-            self.directions,
-            rng,
+        loss = TrainingLoss(subject.network, subject.training_batches(self.images))
+        hessian = loss.hessian([layer])
+        drawn = random_directions(self.directions, kernel.size, rng)
+        directional, random = (
+            curvatures_along(hessian, each, at_once=hessian.at_once)
+            for each in (directions.reshape(-1, *kernel.shape), drawn)
         )
+        top = largest_eigenvalues(hessian, 1, rng)
+        trace = trace_estimate(random, kernel.size)
         along = {
             (mode, rank): value
-            for (mode, rank, _), value in zip(truncations, found.directional, strict=True)
+            for (mode, rank, _), value in zip(truncations, directional, strict=True)
         }
         curvatures = {
             mode: np.array([along.get((mode, int(rank)), np.nan) for rank in column])
@@ -82,8 +89,8 @@ class Curvature:
         return {
             "directional_curvature": values,
             "directional_curvature_flag": np.where(nowhere, Flag.NO_DIRECTION.value, flags),
-            "random_directional_curvature": found.random,
-            "hessian_layer_eigenvalue": np.array(found.eigenvalue),
-            "hessian_layer_trace": np.array(found.trace.value),
-            "hessian_layer_trace_standard_error": np.array(found.trace.standard_error),
+            "random_directional_curvature": random,
+            "hessian_layer_eigenvalue": np.array(top.eigenvalues[0]),
+            "hessian_layer_trace": np.array(trace.value),
+            "hessian_layer_trace_standard_error": np.array(trace.standard_error),
         }

@@ -6,7 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from compressibility.networks.curvature import hessian_trace, top_eigenvalues
+from compressibility.networks.curvature import (
+    curvatures_along,
+    largest_eigenvalues,
+    random_directions,
+    trace_estimate,
+)
+from compressibility.networks.landscape import TrainingLoss
 from compressibility.quantities.quantity import FLOAT32, Scope, Values
 from compressibility.subjects import Subject
 
@@ -42,9 +48,12 @@ class Hessian:
     def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
         """First Lanczos' start, then the directions of the trace, are drawn from ``rng``."""
         layers = [kernel.layer for kernel in subject.layers]
-        batches = subject.training_batches(self.images)
-        top = top_eigenvalues(subject.network, layers, batches, self.eigenvalues, rng)
-        trace = hessian_trace(subject.network, layers, batches, self.directions, rng)
+        loss = TrainingLoss(subject.network, subject.training_batches(self.images))
+        hessian = loss.hessian(layers)
+        top = largest_eigenvalues(hessian, self.eigenvalues, rng)
+        drawn = random_directions(self.directions, hessian.shape[0], rng)
+        along = curvatures_along(hessian, drawn, at_once=hessian.at_once)
+        trace = trace_estimate(along, hessian.shape[0])
         return {
             "hessian_eigenvalue": top.eigenvalues,
             "hessian_eigenvalue_residual": top.residuals,
