@@ -1,14 +1,17 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
 
 from analyses.topics import TOPICS
 from compressibility.store import netcdf
+from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import make
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -32,11 +35,32 @@ def test_the_lines_that_open_a_dataset_plot_its_accuracy(tmp_path, monkeypatch) 
     names["dataset"].close()
 
 
-def test_the_lines_for_a_network_of_ones_own_run(capsys) -> None:
-    exec(BLOCKS[1], {})
-    printed = capsys.readouterr().out.split()
-    assert printed[0] == "conv1"
-    assert len(printed) == 9
+def test_the_lines_for_a_notebook_run(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(BLOCKS[1], names)
+    small, network = (
+        sum(p.numel() for p in names[name].parameters()) for name in ("small", "network")
+    )
+    assert small < network
+    assert names["critical"]["critical_norm_loss"].sel(layer="features.0").shape == (7, 1)
+    assert 0 <= names["evaluation"].n_correct <= 20
+    assert capsys.readouterr().out.split()[0] == str(names["evaluation"].n_correct)
+    LayerData(netcdf.open_dataset(tmp_path / "my-network.nc"))
+
+
+def test_the_house_is_drawn_with_every_place() -> None:
+    [house] = re.findall(r"## The house\n\n```\n(.*?)```", README, flags=re.DOTALL)
+    drawn = set(re.findall(r"[a-z_]+", house))
+    places = {
+        path.stem
+        for path in (ROOT / "compressibility").iterdir()
+        if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("_")
+    }
+    assert places <= drawn
+    for package in ("tensors", "networks"):
+        listed = {p.stem for p in (ROOT / "compressibility" / package).glob("[!_]*.py")}
+        assert listed - {"arrays", "fitting", "devices"} <= drawn
 
 
 def test_the_figure_is_one_that_the_report_draws() -> None:
