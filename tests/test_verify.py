@@ -52,6 +52,13 @@ def test_a_changed_number_does_not_hold(dataset, folder, variable, change, where
     assert [(v.layer, v.mode, v.level) for v in failed] == [("stage2.conv", *variant)]
 
 
+def test_a_changed_spectrum_holds_for_none_of_its_truncations(dataset, folder) -> None:
+    changed = dataset.copy(deep=True)
+    changed["schmidt_value"].loc[HERE | {"weights": "trained", "mode": "IN"}] *= 1 + 1e-6
+    failed = [check.variant for check in _verify(changed, folder) if not check.holds]
+    assert [(v.layer, v.mode) for v in failed] == [("stage2.conv", "IN")] * 3
+
+
 def test_a_changed_shuffle_holds_for_none_of_the_perturbations(dataset, folder) -> None:
     changed = dataset.copy(deep=True)
     changed["schmidt_value"].loc[HERE | {"weights": "shuffled", "mode": "OUT"}] *= 1 + 1e-6

@@ -59,7 +59,8 @@ class Check:
     Attributes:
         variant: Which.
         rank_difference: 0 for noise, which has no rank.
-        norm_difference: Of the norm loss, and of the shuffled kernel's norm beside noise.
+        norm_difference: Of a truncation's norm loss or of the spectrum, the greater; beside noise
+            of the shuffled kernel's spectrum, which is drawn from the same random numbers.
         count_difference: The greatest of those of correct, lost and gained images.
         near_ties: Images whose two top logits are closer than `TIE`, before or after.
         loss_difference: Relative; NaN where the loss is not measured in the evaluation's precision.
@@ -174,14 +175,16 @@ class _Recomputed:
         held = held.sel(mode=variant.mode, threshold=variant.level)
         decomposition = decompose(self.subject.kernel(variant.layer), variant.mode)
         rank = rank_at(decomposition.spectrum, variant.level)
-        norm_loss = decomposition.spectrum.norm_loss(rank)
+        norm_loss = decomposition.spectrum.norm_loss(rank) - float(held["norm_loss"])
+        stored = held["schmidt_value"].sel(weights="trained").values
+        spectrum = _spectral_difference(stored, decomposition.schmidt_values)
         return self._compared(
             variant,
             decomposition.truncated(rank),
             counts={name: int(held[name]) for name in ("n_correct", "n_lost", "n_gained")},
             loss=float(held["loss"]),
             rank_difference=rank - int(held["rank"]),
-            norm_difference=norm_loss - float(held["norm_loss"]),
+            norm_difference=max(abs(norm_loss), spectrum),
         )
 
     def _perturbation(self, variant: Variant, held: xr.Dataset) -> Check:
@@ -192,15 +195,15 @@ class _Recomputed:
         mixed = shuffled(kernel, rng)
         drawn = {level: matched_perturbation(kernel, level, rng) for level in levels}
         cut = distinct_cuts(kernel.shape)[0]
-        spectrum = held["schmidt_value"].sel(weights="shuffled", mode=cut.label)
-        values = decompose(mixed, cut).schmidt_values
+        stored = held["schmidt_value"].sel(weights="shuffled", mode=cut.label).values
+        spectrum = _spectral_difference(stored, decompose(mixed, cut).schmidt_values)
         held = held.sel(norm_loss_level=variant.level)
         return self._compared(
             variant,
             drawn[variant.level],
             counts={"n_correct": int(held["perturbed_n_correct"])},
             loss=float(held["perturbed_loss"]),
-            norm_difference=float(np.abs(spectrum[: len(values)] - values).max() / values[0]),
+            norm_difference=spectrum,
         )
 
     def _compared(
@@ -238,6 +241,11 @@ class _Recomputed:
         with torch.inference_mode(), ieee_float32():
             batches = torch.split(self.subject.images, 500)
             return torch.cat([self._network(batch.to(device)).cpu() for batch in batches]).double()
+
+
+def _spectral_difference(stored: Floats, found: Floats) -> float:
+    """The greatest difference of two spectra over the largest Schmidt value."""
+    return float(np.abs(stored[: len(found)] - found).max() / (found[0] or 1.0))
 
 
 def _near_tie(logits: Tensor) -> Tensor:
