@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from compressibility.store.layout import blank
-from compressibility.store.schema import Flag
+from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.modes import CUTS, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
@@ -196,3 +196,19 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     v["hessian_trace"][...] = v["hessian_layer_trace"].sum(axis=0)
     v["hessian_trace_standard_error"][...] = 0.02 * v["hessian_trace"]
     return ds
+
+
+def unmeasured(dataset, group):
+    """The dataset with one group of variables taken away again."""
+    lost = dataset.copy(deep=True)
+    for variable in TABLES[group].variables:
+        if not variable.part:
+            lost[variable.name].values[...] = variable.missing
+    for name in (f"{group}_flag", "directional_curvature_flag" if group == "curvature" else ""):
+        if name in lost:
+            lost[name].values[...] = Flag.NOT_MEASURED.value
+    if group == "truncation":
+        lost["schmidt_value"].values[0] = np.nan
+    if group == "controls":
+        lost["schmidt_value"].values[1:] = np.nan
+    return lost

@@ -21,10 +21,9 @@ from analyses.statistics import sign_flip_test
 from analyses.topics import CLAIMS
 from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData, NotMeasuredError
-from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.spectra import Spectrum
 from tests import synthetic_dataset
-from tests.synthetic_dataset import Effects, make
+from tests.synthetic_dataset import Effects, make, unmeasured
 
 NULL = Effects()
 PLANTED = Effects(
@@ -248,22 +247,6 @@ def test_two_mode_cuts_that_are_better_are_recognised():
     effects = Effects(cut=dict.fromkeys(DOUBLE, 0.5))
     found = answer(BETTER, LayerData(make(effects, np.random.default_rng(8))))
     assert found.findings[0].verdict is Verdict.SUPPORTED
-
-
-def unmeasured(dataset, group):
-    """The dataset with one group of variables taken away again."""
-    lost = dataset.copy(deep=True)
-    for variable in TABLES[group].variables:
-        if not variable.part:
-            lost[variable.name].values[...] = variable.missing
-    for name in (f"{group}_flag", "directional_curvature_flag" if group == "curvature" else ""):
-        if name in lost:
-            lost[name].values[...] = Flag.NOT_MEASURED.value
-    if group == "truncation":
-        lost["schmidt_value"].values[0] = np.nan
-    if group == "controls":
-        lost["schmidt_value"].values[1:] = np.nan
-    return lost
 
 
 @pytest.mark.parametrize(

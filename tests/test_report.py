@@ -1,11 +1,8 @@
-"""Oracles: the grammar of the pages and of findings.json, two runs, bad input."""
+"""Oracles: the grammar of the pages and of findings.json, and two runs against each other."""
 
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +10,6 @@ import pytest
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from analyses.__main__ import main, names
 from analyses.figures.plot import Plot
 from analyses.figures.svg import svg
 from analyses.findings import Kind
@@ -23,10 +19,10 @@ from analyses.report.pages import index, page
 from analyses.report.write import write
 from analyses.words import interval_text
 from compressibility.files import WriteError
-from compressibility.store.netcdf import save
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import declared
-from tests.synthetic_dataset import Effects, make
+from tests.synthetic_dataset import Effects, make, unmeasured
+from tests.tags import Tags
 
 RESNET = (
     "conv1",
@@ -53,20 +49,6 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def cache(dataset, tmp_path_factory):
-    root = tmp_path_factory.mktemp("cache")
-    save(dataset, root / "layers" / "digits-vanilla.nc")
-    return root
-
-
-@pytest.fixture
-def here(cache, tmp_path, monkeypatch):
-    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(cache))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
 def whole(dataset):
     return chapter("digits-vanilla", dataset)
 
@@ -86,60 +68,6 @@ def resnet():
 @pytest.fixture(scope="module")
 def page_of_whole(whole):
     return page(whole)
-
-
-def exit_status(arguments):
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    return left.value.code
-
-
-class Tags(HTMLParser):
-    """Collects what a page refers to and what it defines, and checks that its tags are closed."""
-
-    VOID = frozenset({"meta", "br", "rect", "path", "use", "link", "input", "img", "hr"})
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.ids, self.references, self.open, self.tags = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("href", "src", "xlink:href"):
-                self.references.append(value)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-
-def test_everything_is_written_and_told(here, capsys):
-    assert exit_status([]) == 0
-    out = capsys.readouterr().out
-    assert "supported" in out
-    assert "Report: report/index.html" in out
-    pages = {p.name for p in (here / "report").iterdir() if p.is_file()}
-    assert pages == {"index.html", "digits-vanilla.html", "findings.json"}
-    figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
-    assert "digits-vanilla-cuts-norm-loss.svg" in figures
-    assert "digits-vanilla-cuts-norm-loss.csv" in figures
-    assert len(figures) == 22
-    assert not list((here / "report").rglob(".*"))
-    for name in pages - {"findings.json"}:
-        for reference in Tags((here / "report" / name).read_text()).references:
-            file = reference.partition("#")[0]
-            assert reference.startswith("https:") or not file or (here / "report" / file).is_file()
 
 
 def test_drawing_again_gives_the_same_bytes(one):
@@ -325,87 +253,9 @@ def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
 @pytest.mark.parametrize("group", ["controls", "curvature", "network", "truncation"])
 def test_a_dataset_without_a_group_is_drawn_as_far_as_it_goes(group):
     dataset = make(Effects(), n_seeds=6, names=("a", "b", "c"), shapes=((6, 4, 3, 3),) * 3)
-    from tests.test_analyses_against_planted_effects import unmeasured
-
     text = page(chapter("partial", unmeasured(dataset, group)))
     assert "Nothing can be said" in text
     Tags(text)
-
-
-def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch):
-    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
-    for name, n_seeds in (("few", 2), ("many", 3)):
-        dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
-        save(dataset, tmp_path / "layers" / f"{name}.nc")
-    assert exit_status(["--report", str(tmp_path / "report")]) == 0
-    text = (tmp_path / "report" / "index.html").read_text()
-    assert text.index('id="many"') < text.index('id="few"')
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nothing"], "compressibility experiments"),
-        (["nowhere/x.nc"], "no dataset at nowhere/x.nc"),
-        (["foreign.nc"], "foreign.nc"),
-        (["--report", "taken"], "--report"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(here, capsys, arguments, message):
-    (here / "foreign.nc").write_bytes(b"not a dataset")
-    (here / "taken").write_text("a file")
-    assert exit_status(arguments) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not (here / "report").exists()
-
-
-def test_without_any_dataset_the_command_that_measures_one_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
-    assert exit_status([]) == 2
-    error = capsys.readouterr().err
-    assert "compressibility measure digits-vanilla" in error
-    assert error.count("\n") == 1
-
-
-def test_the_command_itself_refuses_without_a_traceback(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "analyses", "nothing"],
-        cwd=Path(__file__).parents[1],
-        env={"COMPRESSIBILITY_CACHE": str(tmp_path), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_defect_is_a_traceback_and_status_1(cache):
-    """Here a variable of another type than the schema's, behind the validation's back."""
-    code = (
-        "import analyses.__main__ as command\n"
-        "command.open_dataset = lambda path: 1\n"
-        "command.main(['digits-vanilla'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1],
-        env={"COMPRESSIBILITY_CACHE": str(cache), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-
-
-def test_files_of_one_name_are_told_apart_by_their_folders():
-    paths = [Path("/runs/a/x.nc"), Path("/runs/b/x.nc"), Path("/other/a/x.nc"), Path("/c/y.nc")]
-    assert list(names(paths).values()) == ["runs-a-x", "b-x", "other-a-x", "y"]
-    assert list(names([Path("/runs/index.nc")]).values()) == ["index-dataset"]
 
 
 def test_a_failed_write_leaves_no_half_file(whole, tmp_path, monkeypatch):
