@@ -7,6 +7,8 @@ stored datasets loads no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from compressibility.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from compressibility.compression import compress as compress
     from compressibility.compression import truncations as truncations
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from compressibility.tensors.schmidt import decompose as decompose
     from compressibility.tensors.schmidt import truncate as truncate
     from compressibility.tensors.spectra import spectrum as spectrum
-
-__version__ = "0.1.0"
 
 _HANDED_ON = {
     "Cut": "tensors.modes",

@@ -19,12 +19,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from compressibility import __version__
 from compressibility.errors import UserError
 from compressibility.store import cache, netcdf
 from compressibility.store.reading import LayerData
 from compressibility.store.summary import Summary, rows, summarise
 from compressibility.tensors.modes import Cut
+from compressibility.version import __version__
 
 if TYPE_CHECKING:
     from compressibility.experiments.experiment import Experiment

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compressibility import __version__
 from compressibility.store.keys import canonical_json, content_key
 from compressibility.store.provenance import (
     TaskProvenance,
@@ -23,6 +22,7 @@ from compressibility.store.provenance import (
     merged_history,
 )
 from compressibility.store.schema import ATTRIBUTES, SCHEMA_VERSION
+from compressibility.version import __version__
 
 PACKAGE = Path(__file__).parents[1] / "compressibility"
 MOMENT = datetime(2024, 3, 21, 12, 30, tzinfo=UTC)

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Self
 
-from compressibility import __version__
 from compressibility.store.declarations import PAPER
 from compressibility.store.keys import canonical_json
 from compressibility.store.schema import SCHEMA_VERSION
+from compressibility.version import __version__
 
 _LIBRARIES: Final = (
     "curvlinops-for-pytorch",
