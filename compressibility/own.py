@@ -1,16 +1,19 @@
 """A network of one's own on images of one's own: its spectra, and its measurement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from hashlib import sha256
 
 import numpy as np
 import xarray as xr
 from torch import Tensor, nn
 
-from compressibility.errors import UserError
+from compressibility.errors import UserError, nearest
 from compressibility.evaluation import Precision
+from compressibility.measuring.progress import Report, Step, shown
 from compressibility.measuring.tasks import content_key, measured
-from compressibility.networks.kernels import find_kernels, kernel_array, unsupported
+from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, unsupported
 from compressibility.quantities import cuts
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.network import Network
@@ -42,9 +45,7 @@ def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
     >>> bool(found["entropy"].sel(layer="conv1", mode="OUT") < np.log(64))
     True
     """
-    layers = [kernel.layer for kernel in find_kernels(network, example)]
-    if not layers:
-        raise UserError("the network has no Conv2d that can be measured")
+    layers = [kernel.layer for kernel in _chosen(network, example, None)]
     tables = [
         cuts.schmidt_values(kernel_array(network, layer).astype(np.float64)) for layer in layers
     ]
@@ -78,7 +79,7 @@ def measure(
     seed: int = 0,
     device: str = "cpu",
     precision: Precision = "float32",
-    report: Callable[[int, int], None] = lambda *_: None,
+    report: Report | None = None,
 ) -> xr.Dataset:
     """Truncate every layer of a network along every cut; count the images that it still gets.
 
@@ -95,7 +96,7 @@ def measure(
         seed: Number of the network among its like, and of its random numbers.
         device: Which device computes.
         precision: The arithmetic behind a replaced layer.
-        report: Called with the number of tasks done and of all.
+        report: Called with every step; progress on stderr by default.
 
     Returns:
         A layer dataset, which `compressibility.store.save` keeps.
@@ -103,10 +104,7 @@ def measure(
     Raises:
         UserError: A layer is unknown, or the images, labels or network cannot be evaluated.
     """
-    found = find_kernels(network, images[:1])
-    if strange := sorted(set(layers or ()) - {kernel.layer for kernel in found}):
-        raise UserError(f"no measurable layer {strange[0]!r} in {name}")
-    chosen = tuple(kernel for kernel in found if layers is None or kernel.layer in layers)
+    chosen = _chosen(network, images[:1], layers)
     subject = Subject(
         network=network,
         layers=chosen,
@@ -118,7 +116,7 @@ def measure(
         precision=precision,
     )
     levels = tuple(level for level in thresholds if level > 0)
-    quantities: tuple[Quantity, ...] = (
+    quantities = (
         Network(),
         Truncation(tuple(thresholds)),
         Controls(levels, initial=False),
@@ -132,7 +130,12 @@ def measure(
         tables=[quantity.table for quantity in quantities],
         attributes=attributes(
             title=name,
-            experiment={"name": name, "images": "own", "seeds": [seed]},
+            experiment={
+                "name": name,
+                "images": "own",
+                "seeds": [seed],
+                "plans": {plan.table: asdict(plan) for plan in quantities[1:]},
+            },
             images_checksum=digest.hexdigest(),
             left_out=subject.left_out,
             event=f"measure {name} from Python",
@@ -140,21 +143,35 @@ def measure(
     )
     dataset["n_images"][...] = len(labels)
     scope = Scope(seed)
-    tasks = [
+    tasks: list[tuple[Quantity, str]] = [
         (quantity, layer)
         for quantity in quantities
         for layer in ([k.layer for k in chosen] if "layer" in TABLES[quantity.table].per else [""])
     ]
-    for done, (quantity, layer) in enumerate(tasks):
-        report(done, len(tasks))
-        key = content_key(
-            quantity,
-            scope,
-            layer,
-            weights=subject.weights_hash,
-            images_checksum=digest.hexdigest(),
-        )
-        shard, _ = measured(quantity, subject, scope, layer, key=key)
-        layout.merge(dataset, shard)
-    report(len(tasks), len(tasks))
+    with shown(name) if report is None else nullcontext(report) as tell:
+        for done, (quantity, layer) in enumerate(tasks):
+            tell(Step(done, len(tasks), (f"{layer} · {quantity.table}".strip(" ·"),)))
+            key = content_key(
+                quantity,
+                scope,
+                layer,
+                weights=subject.weights_hash,
+                images_checksum=digest.hexdigest(),
+            )
+            shard, _ = measured(quantity, subject, scope, layer, key=key)
+            layout.merge(dataset, shard)
+        tell(Step(len(tasks), len(tasks), ()))
     return dataset
+
+
+def _chosen(
+    network: nn.Module, example: Tensor, layers: Sequence[str] | None
+) -> tuple[Kernel, ...]:
+    found = find_kernels(network, example)
+    if not found:
+        raise UserError("the network has no Conv2d that can be measured")
+    known = [kernel.layer for kernel in found]
+    for layer in layers or ():
+        if layer not in known:
+            raise UserError(f"no measurable layer {layer!r}: {nearest(layer, known)}")
+    return tuple(kernel for kernel in found if layers is None or kernel.layer in layers)

@@ -11,7 +11,9 @@ import xarray as xr
 from torch import nn
 
 import compressibility as cz
+from compressibility.errors import UserError
 from compressibility.evaluation import plain_evaluation
+from compressibility.measuring.progress import Step
 from compressibility.store.rules import validate
 
 
@@ -69,6 +71,25 @@ def test_a_network_of_ones_own_becomes_a_valid_dataset_that_opens_in_xarray(
         assert int(here["n_correct"]) == plain.n_correct < 200
     assert set(dataset["weights"].values) == {"trained", "shuffled"}
     assert "6" in dataset.attrs["left_out"]
+
+
+def test_what_a_notebook_misspells_is_told(network, images, labels) -> None:
+    with pytest.raises(UserError, match="no measurable layer '3': choose from 0, 2"):
+        cz.measure(network, images, labels, layers=["3"])
+    with pytest.raises(UserError, match="no Conv2d"):
+        cz.spectra(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), images)
+
+
+def test_every_step_of_a_measurement_is_told(network, images, labels) -> None:
+    steps: list[Step] = []
+    cz.measure(network, images, labels, layers=["0"], thresholds=(0.0, 0.2), report=steps.append)
+    assert [(step.done, step.total) for step in steps] == [(n, 3) for n in range(4)]
+    assert [step.in_hand for step in steps] == [
+        ("network",),
+        ("0 · truncation",),
+        ("0 · controls",),
+        (),
+    ]
 
 
 def test_all_layers_truncated_at_once_are_evaluated(network, images, labels) -> None:
