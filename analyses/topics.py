@@ -9,6 +9,7 @@ from analyses.claims.curvature import FLATTER
 from analyses.claims.cuts import AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.joint import ABOVE_THE_SUM
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER
@@ -20,6 +21,7 @@ from analyses.figures.depth import DEPTH
 from analyses.figures.entropy import ENTROPY
 from analyses.figures.entropy_map import ENTROPY_MAP
 from analyses.figures.first_experiments import CONV1, CONV4
+from analyses.figures.joint import JOINT
 from analyses.figures.noise import AGAINST_NOISE
 from analyses.figures.plot import Plot
 from analyses.figures.spectra import SPECTRA
@@ -60,6 +62,7 @@ TOPICS: Final = (
         (ENTROPY, SPECTRA, ENTROPY_MAP),
     ),
     Topic("curvature", "Along flat directions?", (FLATTER,), (CURVATURE,)),
+    Topic("joint", "Several layers at once?", (ABOVE_THE_SUM,), (JOINT,)),
     Topic("correlation-loss", "Correlation loss or norm loss?", (TELLS,), (CORRELATION_LOSS,)),
     Topic("two-mode-cuts", "One mode or two?", (BETTER,), (TWO_MODE_CUTS,)),
     Topic("first-experiments", "The paper's first experiments", (), (CONV1, CONV4)),

@@ -13,6 +13,7 @@ from compressibility.networks.architectures import VanillaCNN
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.hessian import Hessian
+from compressibility.quantities.joint import Joint
 from compressibility.quantities.truncations import Truncation
 from compressibility.store.cache import Cache
 
@@ -22,6 +23,7 @@ PLANS = {
     "controls": Controls((0.1, 0.4)),
     "hessian": Hessian(images=64, eigenvalues=2, directions=4),
     "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
+    "joint": Joint(THRESHOLDS),
 }
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
@@ -33,7 +35,7 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 2 + 3 * 2  # network and Hessian; three quantities of two layers
+N_TASKS = 3 + 3 * 2  # network, Hessian and joint; three quantities of two layers
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

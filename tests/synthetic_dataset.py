@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from compressibility.store.layer_sets import LAYER_SETS, members
 from compressibility.store.layout import blank
 from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.modes import CUTS, same_as
@@ -15,6 +16,7 @@ from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
 
 LEVELS = tuple(t for t in THRESHOLDS if t > 0)
 NAMES = ("conv1", "conv2", "conv3", "conv4")
+JOINT_MODES = ("OUT", "IN", "OUT,KW")
 SHAPES = ((16, 1, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3), (32, 32, 3, 3))
 
 
@@ -44,6 +46,8 @@ class Effects:
     flatness: float = 1.0
     """Curvature along truncations over the layer's average."""
     average_curvature: float = 0.02
+    interaction: float = 1.0
+    """What several layers cost at once over the sum of what each costs alone."""
     noise: float = 0.1
     """Spread of the factors between networks (of their logarithms)."""
 
@@ -80,8 +84,10 @@ def make(
             "norm_loss_level": LEVELS,
             "direction": range(1, 17),
             "eigenvalue_index": range(1, 6),
+            "layer_set": LAYER_SETS,
+            "joint_mode": JOINT_MODES,
         },
-        tables=["truncation", "controls", "hessian", "curvature"],
+        tables=list(TABLES),
         attributes={
             "title": title,
             "source": "synthetic",
@@ -126,9 +132,9 @@ def make(
                     compression_ratio(layer.shape, cut, int(r)) for r in ranks
                 ]
                 v["truncation_flag"][i, j, s] = Flag.MEASURED.value
-    for group in ("network", "controls", "hessian", "curvature"):
-        v[f"{group}_flag"][...] = 0
-    for group in ("network", "truncation", "controls", "hessian", "curvature"):
+    for group in TABLES:
+        if group != "truncation":
+            v[f"{group}_flag"][...] = Flag.MEASURED.value
         v[f"{group}_device"][...] = "none"
         v[f"{group}_precision"][...] = "float32"
         v[f"{group}_key"][...] = "0"
@@ -167,6 +173,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     v["n_lost"][...] = np.where(measured, np.maximum(correct - counts, 0), -1)
     v["n_gained"][...] = np.where(measured, np.maximum(counts - correct, 0), -1)
     v["loss"][...] = 0.1 + 0.5 * lost
+    answer_jointly(ds, effects, start, lost, rng.spawn(1)[0])
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]
@@ -212,3 +219,28 @@ def unmeasured(dataset, group):
     if group == "controls":
         lost["schmidt_value"].values[1:] = np.nan
     return lost
+
+
+def answer_jointly(ds, effects, start, lost, rng):
+    """Several layers lose ``interaction`` times the sum of the log-odds that each loses alone."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    n, correct = int(ds["n_images"]), v["baseline_n_correct"]
+    places = {name: i for i, name in enumerate(ds["layer"].values.tolist())}
+    labels = [cut.label for cut in CUTS]
+    factor = effects.interaction * np.exp(0.1 * effects.noise * rng.normal(size=len(correct)))
+    for i, layer_set in enumerate(LAYER_SETS):
+        layers = members(layer_set, list(places))
+        v["joint_n_layers"][i] = len(layers)
+        for j, mode in enumerate(JOINT_MODES):
+            held = {name: v["same_as"][places[name], labels.index(mode)] for name in layers}
+            alone = [lost[places[k], labels.index(m)] for k, m in held.items() if m != "trivial"]
+            total = factor * np.sum(alone, axis=0) if alone else np.zeros(lost.shape[2:])
+            counts = np.rint(n / (1 + np.exp(np.minimum(total - start, 2.2)))).astype(np.int64)
+            counts = np.where(total == 0, correct, counts)
+            v["joint_loss"][i, j] = 0.1 + 0.5 * total
+            v["joint_n_correct"][i, j] = counts
+            v["joint_accuracy"][i, j] = counts / n
+            v["joint_n_lost"][i, j] = np.maximum(correct - counts, 0)
+            v["joint_n_gained"][i, j] = np.maximum(counts - correct, 0)
+            v["joint_norm_loss"][i, j] = 0.9 * ds["threshold"].values[:, None]
+            v["joint_compression_ratio"][i, j] = 2.0

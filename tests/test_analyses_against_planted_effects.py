@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from analyses import entropies
 from analyses.claims.correlation_loss import TELLS
@@ -12,6 +13,7 @@ from analyses.claims.curvature import FLATTER, contrasts
 from analyses.claims.cuts import AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS, compared
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.joint import excess, summed_change
 from analyses.claims.noise import GENTLER
 from analyses.claims.two_mode_cuts import BETTER, DOUBLE
 from analyses.comparing import NORM_LOSS
@@ -32,6 +34,7 @@ PLANTED = Effects(
     depth=1.0,
     perturbation=2.0,
     flatness=0.3,
+    interaction=1.3,
 )
 REVERSED = Effects(
     structure=-1e-9,
@@ -40,6 +43,7 @@ REVERSED = Effects(
     perturbation=0.5,
     perturbation_depth=0.5,
     flatness=3.0,
+    interaction=0.7,
 )
 
 
@@ -69,7 +73,8 @@ def planted_answers(planted):
 
 
 @pytest.mark.parametrize(
-    "key", ["cuts-norm", "depth", "depth-control", "controls", "noise", "null", "curvature"]
+    "key",
+    ["cuts-norm", "depth", "depth-control", "controls", "noise", "null", "curvature", "joint"],
 )
 def test_planted_effects_are_found(planted_answers, key):
     found = planted_answers[key]
@@ -83,7 +88,9 @@ def test_planted_effects_are_found(planted_answers, key):
             assert f.robustness.agrees_with(f.estimate)
 
 
-@pytest.mark.parametrize("key", ["cuts-norm", "depth", "depth-control", "noise", "curvature"])
+@pytest.mark.parametrize(
+    "key", ["cuts-norm", "depth", "depth-control", "noise", "curvature", "joint"]
+)
 def test_reversed_effects_contradict(reversed_, key):
     (claim,) = (claim for claim in CLAIMS if claim.key == key)
     found = answer(claim, LayerData(reversed_))
@@ -215,6 +222,29 @@ def test_the_contrast_is_the_bounded_log_ratio(planted):
     assert found.estimate == pytest.approx(math.tanh(-math.log(0.3) / 2), abs=0.02)
 
 
+@pytest.mark.parametrize(("mode", "layers"), [("OUT", 4), ("IN", 3), ("OUT,KW", 4)])
+def test_the_sum_takes_a_cut_that_equals_this_one_and_passes_over_a_trivial_one(mode, layers):
+    """Each layer costs 0.5 nat alone wherever it has the cut; conv1 has no IN, and OUT,KW is KH."""
+    dataset = make(n_seeds=2)
+    dataset["loss"][...] = xr.where(dataset["loss"].notnull(), 0.6, np.nan)
+    dataset["joint_loss"][...] = 0.1 + 3.0
+    data = LayerData(dataset)
+    np.testing.assert_allclose(summed_change(data, "all", mode), 0.5 * layers)
+    np.testing.assert_allclose(summed_change(data, "first 1/4", mode), 0.5 * (layers - 3))
+    np.testing.assert_allclose(excess(data, mode), 3.0 - 0.5 * layers)
+    dataset["loss"].loc[{"layer": "conv3", "threshold": 0.3, "seed": 1}] = np.nan
+    np.testing.assert_array_equal(excess(data, mode).isnull(), [False, True])
+    assert excess(data, mode, 0.2).notnull().all()
+
+
+def test_the_sum_over_a_part_of_the_layers_is_not_taken_for_that_over_all():
+    data = LayerData(make(n_seeds=2).isel(layer=[0, 2]))
+    with pytest.raises(NotMeasuredError, match="4 layers were truncated at once, and 2 are here"):
+        summed_change(data, "all", "OUT")
+    with pytest.raises(NotMeasuredError, match="no joint truncations along KH"):
+        excess(data, "KH")
+
+
 def test_negative_curvature_is_flatter_and_still_counted(planted):
     dataset = planted.copy(deep=True)
     dataset["directional_curvature"] = -dataset["directional_curvature"]
@@ -253,9 +283,13 @@ def test_two_mode_cuts_that_are_better_are_recognised():
     ("group", "unanswered"),
     [
         ("network", {"cuts-norm", "depth", "noise", "two-mode", "correlation"}),
-        ("truncation", {"cuts-norm", "depth", "controls", "noise", "curvature", "two-mode"}),
+        (
+            "truncation",
+            {"cuts-norm", "depth", "controls", "noise", "curvature", "two-mode", "joint"},
+        ),
         ("controls", {"controls", "null", "noise", "depth-control"}),
         ("curvature", {"curvature"}),
+        ("joint", {"joint"}),
         ("hessian", set()),
     ],
 )
@@ -265,7 +299,7 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
         assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
-    if group in ("controls", "curvature", "hessian"):
+    if group in ("controls", "curvature", "hessian", "joint"):
         assert found["cuts-norm"].findings
 
 

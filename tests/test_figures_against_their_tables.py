@@ -41,6 +41,12 @@ def series_of(name, table):
             if series != "untouched network":
                 yield (panel, series), rows, x, y
         return
+    if name == "joint":
+        for (panel, series), rows in table.groupby(["panel", "layer_set"]):
+            against = "sum" in panel
+            x, y = ("sum_of_changes", "joint_change") if against else ("threshold", "accuracy")
+            yield (panel, series), rows, x, y
+        return
     if name == "curvature":
         rows = table[table["series"] == "truncation"]
         for panel, here in rows.groupby("layer"):
@@ -61,7 +67,7 @@ def series_of(name, table):
             yield (a, b), rows, x, y
 
 
-CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature")
+CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint")
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -63,7 +63,8 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "number"), [("truncation", 1), ("controls", 2), ("hessian", 3), ("curvature", 4)]
+    ("quantity", "number"),
+    [("truncation", 1), ("controls", 2), ("hessian", 3), ("curvature", 4), ("joint", 5)],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
     expected = np.random.default_rng([7, number, *b"conv1"]).integers(2**62, size=4)
@@ -79,7 +80,7 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
     return content_key(quantity, scope, layer, **settings)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls", "curvature"])
+@pytest.mark.parametrize("table", ["truncation", "controls", "curvature", "joint"])
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
     keys = [
@@ -92,7 +93,7 @@ def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls"])
+@pytest.mark.parametrize("table", ["truncation", "controls", "joint"])
 def test_a_key_feels_the_number_of_test_images(table) -> None:
     plan = PLANS[table]
     assert _key(plan, Scope(1, 100)) != _key(plan, Scope(1, 101)) != _key(plan, Scope(1))
@@ -115,6 +116,8 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("curvature", {"images": 65}),
         ("curvature", {"directions": 5}),
         ("curvature", {"thresholds": (0.0, 0.1, 0.41)}),
+        ("joint", {"thresholds": (0.0, 0.1, 0.41)}),
+        ("joint", {"cuts": ("OUT",)}),
     ],
 )
 def test_a_key_feels_the_plan(table, change) -> None:

@@ -25,6 +25,7 @@ from compressibility.measuring.workers import Beside, cores, processes
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.networks.image_sets import digits
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.registry import QUANTITIES
 from compressibility.store import netcdf, provenance
 from compressibility.store.schema import Flag
 from compressibility.subjects import Subject
@@ -286,11 +287,13 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
             {
                 "truncation": replace(PLANS["truncation"], thresholds=(0.0, 0.1, 0.5)),
                 "curvature": replace(PLANS["curvature"], thresholds=(0.0, 0.1, 0.5)),
+                "joint": replace(PLANS["joint"], thresholds=(0.0, 0.1, 0.5)),
             },
         ),
         ("norm_loss_level", {"controls": replace(PLANS["controls"], norm_loss_levels=(0.1,))}),
         ("direction", {"curvature": replace(PLANS["curvature"], directions=5)}),
         ("eigenvalue_index", {"hessian": replace(PLANS["hessian"], eigenvalues=3)}),
+        ("joint_mode", {"joint": replace(PLANS["joint"], cuts=("OUT", "KH"))}),
     ],
 )
 def test_another_grid_is_refused(dataset, folder, dimension, changed) -> None:
@@ -314,7 +317,7 @@ def test_each_task_keeps_the_commit_that_measured_it(tmp_path, monkeypatch) -> N
     measure_in(tmp_path, seeds=(0,))
     monkeypatch.setattr(provenance, "here", lambda: "second")
     both = measure_in(tmp_path)
-    for table in ("network", "truncation", "controls", "hessian", "curvature"):
+    for table in QUANTITIES:
         commits = both[f"{table}_commit"]
         assert set(commits.sel(seed=0).values.flat) == {"first"}
         assert set(commits.sel(seed=1).values.flat) == {"second"}

@@ -20,7 +20,7 @@ from analyses.report.write import write
 from analyses.words import interval_text
 from compressibility.files import WriteError
 from compressibility.store.reading import LayerData
-from compressibility.store.schema import declared
+from compressibility.store.schema import TABLES, declared
 from tests.synthetic_dataset import Effects, make, unmeasured
 from tests.tags import Tags
 
@@ -184,7 +184,7 @@ def test_what_is_infinite_is_null_in_json(one):
 
 def test_one_network_gets_estimates_and_no_intervals(one):
     text = page(one)
-    assert len(one.drawings) == 11
+    assert len(one.drawings) == 12
     assert "1 (seed 0): estimates only" in text
     findings = [f for answer in one.answers for f in answer.findings]
     told = [interval_text(f.interval) for f in findings]
@@ -223,34 +223,15 @@ def test_other_networks_do_not(whole):
 
 def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
     empty = dataset.copy(deep=True)
-    for name in ("n_correct", "perturbed_n_correct"):
-        empty[name].values[...] = -1
-    for name in (
-        "schmidt_value",
-        "norm_loss",
-        "compression_ratio",
-        "correlation_loss",
-        "loss",
-        "perturbed_loss",
-        "directional_curvature",
-        "hessian_layer_trace",
-        "kernel_norm",
-        "baseline_accuracy",
-        "baseline_loss",
-        "random_directional_curvature",
-        "hessian_layer_eigenvalue",
-        "relative_error",
-    ):
-        empty[name].values[...] = np.nan
-    empty["baseline_n_correct"].values[...] = -1
-    empty["rank"].values[...] = -1
+    for variable in (v for table in TABLES.values() for v in table.variables):
+        empty[variable.name].values[...] = variable.missing
     empty["truncation_flag"].values[...] = 1
     found = chapter("empty", empty)
     assert all(answer.findings == () for answer in found.answers)
     assert "Nothing can be said" in page(found)
 
 
-@pytest.mark.parametrize("group", ["controls", "curvature", "network", "truncation"])
+@pytest.mark.parametrize("group", ["controls", "curvature", "joint", "network", "truncation"])
 def test_a_dataset_without_a_group_is_drawn_as_far_as_it_goes(group):
     dataset = make(Effects(), n_seeds=6, names=("a", "b", "c"), shapes=((6, 4, 3, 3),) * 3)
     text = page(chapter("partial", unmeasured(dataset, group)))

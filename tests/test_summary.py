@@ -20,6 +20,7 @@ def test_a_blank_dataset_misses_everything() -> None:
         "controls": (0, 4),
         "hessian": (0, 2),
         "curvature": (0, 4),
+        "joint": (0, 2),
     }
     assert dict(rows(summary))["network table"] == "0 of 2 tasks; missing seed 0, 1"
 
@@ -113,7 +114,7 @@ def test_tasks_of_several_commits_are_told_apart() -> None:
     assert told["controls measured by"] == (
         "commit 0123456789ab, ba9876543210: numpy 0; or numpy 1"
     )
-    assert told["network, truncation, hessian, curvature measured by"] == (
+    assert told["network, truncation, hessian, curvature, joint measured by"] == (
         "commit 0123456789ab: numpy 0"
     )
 

@@ -227,6 +227,25 @@ def test_curvatures_are_relative_to_the_kernels_norm(three):
             assert found == pytest.approx(expected)
 
 
+def test_sets_of_layers_along_out_at_once_and_one_by_one(three):
+    """Every layer here has the cut OUT."""
+    ds, sets = three.dataset, {"first 2/4": NAMES[:3], "last 1/4": NAMES[3:], "all": NAMES}
+    table = three.tables["joint"].set_index(["panel", "layer_set", "threshold"])
+    change, joint_change = (ds[n] - ds["baseline_loss"] for n in ("loss", "joint_loss"))
+    for layer_set, layers in sets.items():
+        panel = "from the output" if layer_set.startswith("last") else "from the input"
+        for threshold in ds["threshold"].values.tolist():
+            at = {"layer_set": layer_set, "joint_mode": "OUT", "threshold": threshold}
+            row = table.loc[panel, layer_set, threshold]
+            mean, low, high = mean_and_t(100 * ds["joint_accuracy"].sel(at).values)
+            assert row["accuracy"] == pytest.approx(mean)
+            assert row[["low", "high"]].tolist() == pytest.approx(np.clip([low, high], 0, 100))
+            row = table.loc["joint against the sum", layer_set, threshold]
+            assert row["joint_change"] == pytest.approx(float(joint_change.sel(at).mean()))
+            alone = change.sel(mode="OUT", threshold=threshold, layer=list(layers)).sum("layer")
+            assert row["sum_of_changes"] == pytest.approx(float(alone.mean()))
+
+
 def test_dots_are_means_of_one_truncation(three):
     ds = three.dataset
     change = 100 * (ds["accuracy"] - ds["baseline_accuracy"])

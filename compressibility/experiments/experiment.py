@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cattrs
 from cattrs.strategies import configure_tagged_union
@@ -13,18 +13,11 @@ from compressibility.evaluation import Precision
 from compressibility.networks.architectures import Architecture
 from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
-from compressibility.quantities.curvature import Curvature
-from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.network import Network
 from compressibility.quantities.quantity import Quantity, Scope, coordinates
-from compressibility.quantities.registry import QUANTITIES
+from compressibility.quantities.registry import PLANNED, QUANTITIES
 from compressibility.quantities.truncations import Truncation
 from compressibility.store.keys import content_key
-
-Planned: TypeAlias = Truncation | Controls | Hessian | Curvature
-_PLANNED: Final[Mapping[str, type[Planned]]] = {
-    kind.table: kind for kind in (Truncation, Controls, Hessian, Curvature)
-}
 
 
 class ExperimentError(UserError):
@@ -56,7 +49,7 @@ class Experiment:
     architecture: Architecture
     recipe: Recipe
     seeds: tuple[int, ...]
-    plans: tuple[Planned, ...] = (Truncation(), Controls())
+    plans: tuple[Quantity, ...] = (Truncation(), Controls())
     test_images: int | None = None
     precision: Precision = "float32"
     stream: str | None = None
@@ -130,12 +123,12 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
     configure_tagged_union(Architecture, converter, tag_name="kind")
     try:
         plans = {
-            table: converter.structure(plan, _PLANNED[table])
+            table: converter.structure(plan, PLANNED[table])
             for table, plan in data["plans"].items()
         }
         rest = {name: value for name, value in data.items() if name != "plans"}
         experiment = converter.structure(rest, Experiment)
-        return replace(experiment, plans=tuple(plans[t] for t in _PLANNED if t in plans))
+        return replace(experiment, plans=tuple(plans[t] for t in PLANNED if t in plans))
     except cattrs.BaseValidationError as error:
         reason = "; ".join(cattrs.transform_error(error))
     except KeyError as error:

@@ -12,6 +12,7 @@ from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.hessian import Hessian
+from compressibility.quantities.joint import Joint
 from compressibility.quantities.truncations import Truncation
 
 _CIFAR_RECIPE: Final = Recipe(
@@ -57,7 +58,7 @@ _EVERY: Final = (
         architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
         recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
         seeds=_EIGHT_SEEDS,
-        plans=_WITH_CURVATURE,
+        plans=(*_WITH_CURVATURE, Joint()),
     ),
     *(
         Experiment(

@@ -221,16 +221,13 @@ def _require_same(known: xr.Dataset, experiment: Experiment, out: Path) -> None:
             "--out, or move it away"
         )
     for name, values in coordinates(experiment.quantities).items():
-        if name in known and not _on_grid(values, known[name].values.tolist()):
+        if name in _PUT_TOGETHER or name not in known:
+            continue
+        if list(values) != known[name].values.tolist():
             raise ExperimentError(
                 f"{out} was measured on another grid of {name} ({known.sizes[name]} values); "
                 "move it away, or choose another --out"
             )
-
-
-def _on_grid(values: Sequence[float | str], held: list[float | str]) -> bool:
-    """Whether the numbers are those that are held; labels can be put together."""
-    return all(isinstance(value, str) for value in values) or list(values) == held
 
 
 def _run(sweep: _Sweep, seeds: Sequence[int], hands: Hands, report: Report) -> None:

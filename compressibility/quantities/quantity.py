@@ -1,8 +1,8 @@
 """What every quantity has: the table it fills, its random numbers, its plan, its measurement."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,17 +42,10 @@ class Quantity(Protocol):
             without a new revision.
     """
 
-    @property
-    def table(self) -> str:
-        """Name of its table."""
-
-    @property
-    def revision(self) -> int:
-        """Of its values' meaning."""
-
-    @property
-    def stream(self) -> int:
-        """Number of its random numbers."""
+    table: ClassVar[str]
+    revision: ClassVar[int]
+    stream: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def coordinates(self) -> Mapping[str, Sequence[float | str]]:
         """The coordinates that the plan chooses, by dimension."""

@@ -2,17 +2,32 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.hessian import Hessian
+from compressibility.quantities.joint import Joint
 from compressibility.quantities.network import Network
+from compressibility.quantities.quantity import Quantity
 from compressibility.quantities.truncations import Truncation
 
-AnyQuantity: TypeAlias = type[Network | Truncation | Controls | Hessian | Curvature]
+_EVERY: Final[tuple[type[Quantity], ...]] = (
+    Network,
+    Truncation,
+    Controls,
+    Hessian,
+    Curvature,
+    Joint,
+)
+_CORE: Final = Network.table
 
-QUANTITIES: Final[Mapping[str, AnyQuantity]] = MappingProxyType(
-    {quantity.table: quantity for quantity in (Network, Truncation, Controls, Hessian, Curvature)}
+QUANTITIES: Final[Mapping[str, type[Quantity]]] = MappingProxyType(
+    {quantity.table: quantity for quantity in _EVERY}
 )
 """By the name of the table that it fills, in the order of the tables."""
+
+PLANNED: Final[Mapping[str, type[Quantity]]] = MappingProxyType(
+    {table: quantity for table, quantity in QUANTITIES.items() if table != _CORE}
+)
+"""Those that an experiment may plan, beside the baseline, which it always has."""

@@ -29,6 +29,7 @@ from compressibility.store.declarations import (
 from compressibility.store.tables.controls import CONTROLS
 from compressibility.store.tables.curvature import CURVATURE
 from compressibility.store.tables.hessian import HESSIAN
+from compressibility.store.tables.joint import JOINT
 from compressibility.store.tables.network import NETWORK
 from compressibility.store.tables.truncation import TRUNCATION
 from compressibility.store.view import MISSING_INTEGER
@@ -63,7 +64,7 @@ CORE: Final = NETWORK
 """The table that every dataset has."""
 
 TABLES: Final[dict[str, Table]] = {
-    table.name: table for table in (CORE, TRUNCATION, CONTROLS, HESSIAN, CURVATURE)
+    table.name: table for table in (CORE, TRUNCATION, CONTROLS, HESSIAN, CURVATURE, JOINT)
 }
 """Every table by its name, the core first."""
 

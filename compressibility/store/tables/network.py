@@ -44,6 +44,33 @@ def accuracy_is(variable: str, count: str) -> Rule:
     )
 
 
+def counts_of(prefix: str = "") -> tuple[Rule, ...]:
+    """The counts of a changed network add up with the baseline's.
+
+    Args:
+        prefix: What the names ``n_correct``, ``n_lost`` and ``n_gained`` begin with.
+    """
+    before = "baseline_n_correct"
+    correct, lost, gained = (f"{prefix}n_{what}" for what in ("correct", "lost", "gained"))
+    return (
+        Rule(lost, "at most", (before,), lambda view: view.numbers(before), f"exceeds {before}"),
+        Rule(
+            gained,
+            "at most",
+            (before, "n_images"),
+            lambda view: view.numbers("n_images") - view.numbers(before),
+            f"exceeds n_images - {before}",
+        ),
+        Rule(
+            correct,
+            "equals",
+            (before, lost, gained),
+            lambda view: view.numbers(before) + view.numbers(gained) - view.numbers(lost),
+            f"is not {before} + {gained} - {lost}",
+        ),
+    )
+
+
 NETWORK: Final = Table(
     name="network",
     what="the trained network, and its answers with no layer changed",

@@ -27,7 +27,7 @@ from compressibility.store.dimensions import (
     THRESHOLD,
     WEIGHTS,
 )
-from compressibility.store.tables.network import accuracy_is
+from compressibility.store.tables.network import accuracy_is, counts_of
 from compressibility.store.tables.spectra import SINGLE_PRECISION, norm_of_the_spectrum, spectra
 from compressibility.store.view import View
 
@@ -51,11 +51,6 @@ def _of_truncations(
     return Variable(
         name, dims, dtype, units, long_name, definition, source, flag=_FLAG.name, bounds=bounds
     )
-
-
-def _answers_left(view: View) -> xr.Variable:
-    before = view.numbers("baseline_n_correct")
-    return before + view.numbers("n_gained") - view.numbers("n_lost")
 
 
 def _squared_error(view: View) -> xr.Variable:
@@ -107,13 +102,7 @@ TRUNCATION: Final = Table(
     rules=(
         Rule("rank", "at most", ("out_channels",), lambda view: view.n_schmidt_values,
              "exceeds the number of Schmidt values of the cut"),
-        Rule("n_lost", "at most", ("baseline_n_correct",),
-             lambda view: view.numbers("baseline_n_correct"), "exceeds baseline_n_correct"),
-        Rule("n_gained", "at most", ("baseline_n_correct", "n_images"),
-             lambda view: view.numbers("n_images") - view.numbers("baseline_n_correct"),
-             "exceeds n_images - baseline_n_correct"),
-        Rule("n_correct", "equals", ("baseline_n_correct", "n_lost", "n_gained"), _answers_left,
-             "is not baseline_n_correct + n_gained - n_lost"),
+        *counts_of(),
         accuracy_is("accuracy", "n_correct"),
         Rule("norm_loss", "at most", ("threshold",), lambda view: view["threshold"],
              "exceeds the threshold", tolerance=SINGLE_PRECISION),

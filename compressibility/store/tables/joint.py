@@ -1,0 +1,107 @@
+"""Several layers truncated at once: norm and parameters left, and how the network answers."""
+
+from dataclasses import replace
+from typing import Final
+
+from compressibility.store.cuts import MODES
+from compressibility.store.declarations import (
+    AT_LEAST_ONE,
+    COUNT,
+    EXPERIMENT,
+    FRACTION,
+    NOT_NEGATIVE,
+    PAPER,
+    POSITIVE,
+    Bounds,
+    Dimension,
+    Dtype,
+    Rule,
+    Table,
+    Variable,
+    flag,
+)
+from compressibility.store.dimensions import SEED, THRESHOLD
+from compressibility.store.layer_sets import LAYER_SETS
+from compressibility.store.tables.network import accuracy_is, counts_of
+from compressibility.store.tables.spectra import SINGLE_PRECISION
+
+LAYER_SET: Final = Dimension(
+    Variable("layer_set", ("layer_set",), "str", "1", "set of layers",
+             "first k/4, last k/4: the first or last ceil(k L / 4) of the L measured layers in "
+             "forward order; all: every one.", EXPERIMENT),
+    "layers that are truncated at once",
+    "labels",
+    known=LAYER_SETS,
+)  # fmt: skip
+
+JOINT_MODE: Final = Dimension(
+    Variable("joint_mode", ("joint_mode",), "str", "1", "cut of every layer of the set",
+             "Cut along which every layer of the set is truncated. In a layer where it equals "
+             "another cut (same_as) it is that one; where it is trivial the layer stays as it is.",
+             PAPER),
+    "cut along which every layer of the set is truncated",
+    "labels",
+    known=MODES,
+)  # fmt: skip
+"""A dimension of its own: ``mode`` is a cut of one kernel, which that kernel may not have."""
+
+_FLAG: Final = flag("joint_flag", "seed", "joint truncations")
+
+
+def _joint(
+    name: str,
+    dtype: Dtype,
+    long_name: str,
+    definition: str,
+    bounds: Bounds,
+    *,
+    units: str = "1",
+) -> Variable:
+    dims = ("layer_set", "joint_mode", "threshold", "seed")
+    return Variable(
+        name, dims, dtype, units, long_name, definition, PAPER, flag=_FLAG.name, bounds=bounds
+    )
+
+
+JOINT: Final = Table(
+    name="joint",
+    what="truncations of several layers at once",
+    per=("seed",),
+    dimensions=(SEED, LAYER_SET, JOINT_MODE, THRESHOLD),
+    variables=(
+        Variable("joint_n_layers", ("layer_set", "seed"), "int64", "1", "layers of the set",
+                 "Measured layers that the set has in this network.", EXPERIMENT, flag=_FLAG.name,
+                 bounds=AT_LEAST_ONE),
+        _joint("joint_norm_loss", "float64", "norm loss of the set",
+               "1 - |K'| / |K| (Frobenius), of all kernels of the set together as one vector, each "
+               "truncated to the smallest rank whose norm loss does not exceed the threshold.",
+               FRACTION),
+        _joint("joint_compression_ratio", "float64", "compression ratio of the set",
+               "Parameters of the set's kernels / parameters of the layers that realise their "
+               "truncations, rank * (rows + columns) of each matricization, at full rank too; a "
+               "kernel along whose trivial cut nothing is truncated counts as it is.", POSITIVE),
+        _joint("joint_n_correct", "int64", "correct test images, the set truncated",
+               "Test images whose largest logit is the label's, with every layer of the set "
+               "truncated.", COUNT),
+        _joint("joint_n_lost", "int64", "test images lost, the set truncated",
+               "Right before the truncation of the set and wrong after.", COUNT),
+        _joint("joint_n_gained", "int64", "test images gained, the set truncated",
+               "Wrong before the truncation of the set and right after.", COUNT),
+        _joint("joint_accuracy", "float64", "accuracy, the set truncated",
+               "joint_n_correct / n_images.", FRACTION),
+        replace(
+            _joint("joint_loss", "float64", "test loss, the set truncated",
+                   "Mean cross-entropy over the test images, with every layer of the set "
+                   "truncated. Missing where joint_precision is lower than float32.", NOT_NEGATIVE,
+                   units="nat"),
+            float32_only=True,
+        ),
+    ),
+    flags=(_FLAG,),
+    rules=(
+        *counts_of("joint_"),
+        accuracy_is("joint_accuracy", "joint_n_correct"),
+        Rule("joint_norm_loss", "at most", ("threshold",), lambda view: view["threshold"],
+             "exceeds the threshold", tolerance=SINGLE_PRECISION),
+    ),
+)  # fmt: skip
