@@ -2,6 +2,8 @@
 # /// script
 # dependencies = ["nox[uv]"]
 # ///
+import os
+
 import nox
 
 nox.needs_version = ">=2025.5.1"
@@ -38,9 +40,9 @@ def measure(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the unit tests and the property tests."""
+    """Run the unit tests and the property tests, file by file on every core."""
     _install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", *session.posargs)
 
 
 @nox.session

@@ -1,8 +1,11 @@
-"""The command line as it is called, in a cache of its own."""
+"""One thread for each test process; the command line as it is called, in a cache of its own."""
 
+import os
 import sys
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 from compressibility import cli
 from compressibility.store.cache import Cache

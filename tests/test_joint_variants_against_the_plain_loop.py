@@ -21,6 +21,7 @@ from tests.awkward_networks import (
     N_IMAGES,
     NETWORKS,
     RESUMED,
+    Residual,
     layers_of,
     network_of,
     random_images,
@@ -183,6 +184,7 @@ class TestLowerPrecision:
         network = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1),
             nn.ReLU(),
+            Residual(8, 8, stride=1, groups=1),
             nn.Conv2d(8, 12, 3, padding=1, padding_mode="reflect"),
             nn.BatchNorm2d(12),
             nn.ReLU(),

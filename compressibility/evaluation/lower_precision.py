@@ -13,6 +13,8 @@ from compressibility.evaluation.passes import Again, Passes, Values
 
 SAFETY: Final = 3
 """A decision stands if its margin exceeds this many times the greatest error in the sample."""
+LEAST_DECIDED: Final = 4
+"""So many images of each batch are in doubt whatever the sample says."""
 
 
 @dataclass(eq=False)
@@ -32,9 +34,17 @@ class RoundingError:
         self._repeated.append(self.metric.margin_errors(rounded, exact))
 
     def in_doubt(self, rounded: Tensor) -> Tensor:
-        """The numbers of the images whose decision float32 might change."""
-        (doubtful,) = torch.nonzero(~(self.metric.margins(rounded) > self.bound), as_tuple=True)
-        return doubtful
+        """The numbers of the images whose decision float32 might change, ascending.
+
+        The `LEAST_DECIDED` are always among them: were the sample unlike the rest, their errors
+        would show it.
+        """
+        margins = self.metric.margins(rounded)
+        doubtful = ~(margins > self.bound)
+        least = min(LEAST_DECIDED, len(margins))
+        doubtful[margins.topk(least, largest=False).indices] = True
+        (numbers,) = torch.nonzero(doubtful, as_tuple=True)
+        return numbers
 
     @cached_property
     def bound(self) -> Tensor:
