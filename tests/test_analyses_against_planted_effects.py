@@ -47,6 +47,9 @@ REVERSED = Effects(
 )
 
 
+DIMS = ("layer", "mode", "threshold", "seed")
+
+
 @pytest.fixture(scope="module")
 def null():
     return make(NULL, np.random.default_rng(1))
@@ -222,16 +225,26 @@ def test_the_contrast_is_the_bounded_log_ratio(planted):
     assert found.estimate == pytest.approx(math.tanh(-math.log(0.3) / 2), abs=0.02)
 
 
-@pytest.mark.parametrize(("mode", "layers"), [("OUT", 4), ("IN", 3), ("OUT,KW", 4)])
-def test_the_sum_takes_a_cut_that_equals_this_one_and_passes_over_a_trivial_one(mode, layers):
-    """Each layer costs 0.5 nat alone wherever it has the cut; conv1 has no IN, and OUT,KW is KH."""
+COSTS = {"OUT": 0.5, "IN": 0.25, "KH": 1.0, "KW": 7.0, "OUT,IN": 7.0, "OUT,KH": 7.0, "OUT,KW": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "every"), [("OUT", 0.5, 2.0), ("IN", 0.0, 0.75), ("OUT,KW", 1.0, 1.3)]
+)
+def test_the_sum_takes_a_cut_that_equals_this_one_and_passes_over_a_trivial_one(mode, first, every):
+    """Each layer alone costs what its cut does; conv1 has no IN, and its OUT,KW is KH.
+
+    All at once cost ten times the threshold, of which nine are up to 0.5, and four up to 0.1.
+    """
     dataset = make(n_seeds=2)
-    dataset["loss"][...] = xr.where(dataset["loss"].notnull(), 0.6, np.nan)
-    dataset["joint_loss"][...] = 0.1 + 3.0
+    cost = xr.DataArray(list(COSTS.values()), {"mode": list(COSTS)}, "mode")
+    dataset["loss"][...] = (0.1 + cost).where(dataset["loss"].notnull()).transpose(*DIMS)
+    dataset["joint_loss"][...] = 0.1 + 10 * dataset["threshold"].values[:, None]
     data = LayerData(dataset)
-    np.testing.assert_allclose(summed_change(data, "all", mode), 0.5 * layers)
-    np.testing.assert_allclose(summed_change(data, "first 1/4", mode), 0.5 * (layers - 3))
-    np.testing.assert_allclose(excess(data, mode), 3.0 - 0.5 * layers)
+    np.testing.assert_allclose(summed_change(data, "all", mode), every)
+    np.testing.assert_allclose(summed_change(data, "first 1/4", mode), first, atol=1e-15)
+    np.testing.assert_allclose(excess(data, mode), 17.3 / 9 - every)
+    np.testing.assert_allclose(excess(data, mode, 0.1), 1.8 / 4 - every)
     dataset["loss"].loc[{"layer": "conv3", "threshold": 0.3, "seed": 1}] = np.nan
     np.testing.assert_array_equal(excess(data, mode).isnull(), [False, True])
     assert excess(data, mode, 0.2).notnull().all()

@@ -7,6 +7,7 @@ import pytest
 
 from compressibility.store.cuts import n_schmidt_values
 from compressibility.store.documentation import markdown
+from compressibility.store.rules import validate
 from compressibility.store.schema import (
     ATTRIBUTES,
     CORE,
@@ -15,8 +16,9 @@ from compressibility.store.schema import (
     dimensions,
     named,
 )
+from compressibility.store.view import SchemaError
 from compressibility.tensors.modes import CUTS, matricize
-from property_tests.datasets import blank_dataset
+from property_tests.datasets import blank_dataset, measured, tasks
 
 EVERY = [pytest.param(table, id=name) for name, table in TABLES.items()]
 
@@ -141,3 +143,21 @@ def test_the_documentation_names_every_variable_attribute_unit_and_table() -> No
         assert f"`{name}`" in page
     for name in TABLES:
         assert f"## Table `{name}`" in lines
+
+
+@pytest.mark.parametrize("prefix", ["", "joint_"])
+def test_counts_that_do_not_add_up_with_the_baseline_are_refused(prefix) -> None:
+    dataset = blank_dataset({"conv1": (4, 3, 3, 3)}, seeds=[0])
+    dataset = measured(dataset, tasks(dataset), np.random.default_rng(0))
+    validate(dataset)
+    correct, lost, gained = (f"{prefix}n_{what}" for what in ("correct", "lost", "gained"))
+    before = int(dataset["baseline_n_correct"][0])
+    for name, value, message in (
+        (correct, dataset[correct].values.flat[0] + 1, f"is not baseline_n_correct \\+ {gained}"),
+        (lost, before + 1, "exceeds baseline_n_correct"),
+        (gained, 101 - before, "exceeds n_images - baseline_n_correct"),
+    ):
+        wrong = dataset.copy(deep=True)
+        wrong[name].values.flat[0] = value
+        with pytest.raises(SchemaError, match=f"^{name} at .*{message}"):
+            validate(wrong)
