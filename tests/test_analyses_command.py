@@ -63,6 +63,7 @@ def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch
     for name, n_seeds in (("few", 2), ("many", 3)):
         dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
         save(dataset, tmp_path / "layers" / f"{name}.nc")
+    monkeypatch.setattr("analyses.report.chapters.svg", lambda *_, **__: "<svg></svg>")
     assert exit_status(["--report", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.index('id="many"') < text.index('id="few"')

@@ -1,4 +1,4 @@
-"""The command for ResNet-50 on CIFAR-10, on a folder of a few images: training, sweep, spectra."""
+"""The small ResNet-50's experiment on a folder of a few images: training, sweep, spectra."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def experiment(tmp_path_factory) -> Experiment:
                 noise = rng.normal(rng.normal(brightness, 25), 30, (32, 32, 3))
                 pixels = np.clip(noise, 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / part / name / f"{number:02}.png")
-    of_record = EXPERIMENTS["cifar10-resnet50"]
+    of_record = EXPERIMENTS["cifar10-resnet50-small"]
     return replace(
         of_record,
         name="few",
