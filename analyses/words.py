@@ -6,6 +6,7 @@ from typing import Final
 from analyses.findings import Answer, Finding, Kind, Verdict
 from analyses.statistics import ALPHA, MINIMUM_SEEDS, Interval, p_floor
 
+NOT_MEASURED: Final = "not measured"
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -118,10 +119,15 @@ def undetectable(found: tuple[Finding, ...]) -> str:
     )
 
 
+def verdict_text(answer: Answer) -> str:
+    """The verdict, or that there is nothing to judge."""
+    return answer.verdict.value if answer.findings else NOT_MEASURED
+
+
 def headline(answer: Answer) -> str:
     """The effect in one line, or how a family of comparisons fell out."""
     if not answer.findings:
-        return "not measured"
+        return NOT_MEASURED
     if len(answer.findings) == 1:
         only = answer.findings[0]
         unit = unit_text(answer.claim.unit)

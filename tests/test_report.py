@@ -242,6 +242,9 @@ def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
     empty["truncation_flag"].values[...] = 1
     found = chapter("empty", empty)
     assert all(answer.findings == () for answer in found.answers)
+    assert set(re.findall(r'class="verdict ([^"]+)"', page(found) + index([found]))) == {
+        "not measured"
+    }
     assert "Nothing can be said" in page(found)
 
 

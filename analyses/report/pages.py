@@ -8,7 +8,7 @@ import jinja2
 
 from analyses.report.chapters import Chapter
 from analyses.statistics import MINIMUM_SEEDS
-from analyses.words import headline, interval_text, number, p_text, plain, smallest_p
+from analyses.words import headline, interval_text, number, p_text, plain, smallest_p, verdict_text
 
 INDEX: Final = "index.html"
 
@@ -46,6 +46,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         headline=headline,
         smallest_p=smallest_p,
+        verdict=verdict_text,
         interval=interval_text,
         number=number,
         plain=plain,

@@ -11,7 +11,7 @@ from analyses.findings import Verdict
 from analyses.report.chapters import Chapter
 from analyses.report.numbers import findings_json
 from analyses.report.pages import INDEX, file_name, index, page
-from analyses.words import headline, smallest_p
+from analyses.words import headline, smallest_p, verdict_text
 from compressibility.files import write_whole
 
 _COLOURS: Final = {
@@ -52,6 +52,6 @@ def print_table(chapters: Sequence[Chapter], console: Console) -> None:
         table.add_column("networks", justify="right", no_wrap=True)
         for a in chapter.answers:
             question = a.claim.title + (" (exploratory)" if a.claim.exploratory else "")
-            verdict = f"[{_COLOURS[a.verdict]}]{a.verdict.value}[/]"
+            verdict = f"[{_COLOURS[a.verdict] if a.findings else 'dim'}]{verdict_text(a)}[/]"
             table.add_row(question, verdict, headline(a), smallest_p(a), str(a.n_seeds))
         console.print(table)
