@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from compressibility.networks.factorized import factorize
-from compressibility.networks.kernels import find_kernels, kernel_array
+from compressibility.networks.kernels import find_kernels, kernel_array, kernel_layer
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose
@@ -50,7 +50,8 @@ def compress(network: nn.Module, chains: Mapping[str, Chain]) -> nn.Module:
         chains: Module path to the chain that takes the layer's place.
 
     Raises:
-        ValueError: A layer is unknown, or its chain cannot be realised.
+        UserError: A layer is unknown.
+        ValueError: Its chain cannot be realised.
 
     >>> import torch
     >>> from torch import nn
@@ -63,5 +64,5 @@ def compress(network: nn.Module, chains: Mapping[str, Chain]) -> nn.Module:
     """
     smaller = copy.deepcopy(network)
     for layer, chain in chains.items():
-        smaller.set_submodule(layer, factorize(smaller.get_submodule(layer), chain))
+        smaller.set_submodule(layer, factorize(kernel_layer(smaller, layer), chain))
     return smaller

@@ -10,9 +10,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, nearest
-from compressibility.evaluation import Precision
+from compressibility.evaluation import Evaluator, Precision
 from compressibility.measuring.progress import Report, Step, shown
 from compressibility.measuring.tasks import content_key, measured
+from compressibility.networks.devices import resolve
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, unsupported
 from compressibility.quantities import cuts
 from compressibility.quantities.controls import Controls
@@ -90,7 +91,7 @@ def measure(
         network: It is copied and left as it is.
         images: As the network takes them, float32, shape (N, C, H, W).
         labels: Their classes, int64, shape (N,).
-        name: What the dataset tells of the network.
+        name: What the dataset tells of the network; not empty.
         layers: Which convolutions; all by default.
         thresholds: Allowed norm losses, ascending, from 0.
         seed: Number of the network among its like, and of its random numbers.
@@ -104,11 +105,19 @@ def measure(
     Raises:
         UserError: A layer is unknown, or the images, labels or network cannot be evaluated.
     """
+    _require_grid(thresholds)
+    if not name:
+        raise UserError("the dataset needs a name: give one that tells of the network")
+    device = resolve(device)
+    Evaluator(network, images, labels, device=device, precision=precision)  # refuses bad input
     chosen = _chosen(network, images[:1], layers)
+    unasked = {kernel.layer for kernel in find_kernels(network, images[:1])}
+    unasked -= {kernel.layer for kernel in chosen}
     subject = Subject(
         network=network,
         layers=chosen,
-        left_out=unsupported(network, images[:1]),
+        left_out=unsupported(network, images[:1])
+        | dict.fromkeys(sorted(unasked), "it was not asked for"),
         images=images,
         labels=labels,
         seed=seed,
@@ -164,9 +173,28 @@ def measure(
     return dataset
 
 
+def _require_grid(thresholds: Sequence[float]) -> None:
+    grid = list(thresholds)
+    if not grid or grid[0] != 0 or grid != sorted(set(grid)) or grid[-1] >= 1:
+        raise UserError(
+            f"thresholds {grid} are no grid of allowed norm losses: give ascending ones from 0, "
+            "which is the control, to below 1"
+        )
+
+
 def _chosen(
     network: nn.Module, example: Tensor, layers: Sequence[str] | None
 ) -> tuple[Kernel, ...]:
+    for what, given, wanted in (
+        ("network", network, nn.Module),
+        ("example", example, Tensor),
+    ):
+        if not isinstance(given, wanted):
+            raise UserError(
+                f"the {what} is of type {type(given).__name__}: give a {wanted.__name__}"
+            )
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise UserError(f"layers {layers!r} are no list of layers: give at least one, in a list")
     found = find_kernels(network, example)
     if not found:
         raise UserError("the network has no Conv2d that can be measured")

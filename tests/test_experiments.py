@@ -122,3 +122,8 @@ def test_no_two_quantities_share_their_random_numbers() -> None:
 def test_settings_of_another_version_are_told(damage) -> None:
     with pytest.raises(ExperimentError, match=r"does not have .*take the version"):
         from_data(DIGITS.as_data() | damage)
+
+
+def test_a_network_of_ones_own_is_no_experiment_of_another_version() -> None:
+    with pytest.raises(ExperimentError, match="a network of one's own"):
+        from_data({"name": "mine", "images": "own", "seeds": [0], "plans": {}})

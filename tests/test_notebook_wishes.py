@@ -1,5 +1,6 @@
 """What a researcher does in a notebook, in five lines each; the oracle is the longer way."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,45 @@ def test_what_a_notebook_misspells_is_told(network, images, labels) -> None:
         cz.measure(network, images, labels, layers=["3"])
     with pytest.raises(UserError, match="no Conv2d"):
         cz.spectra(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), images)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"thresholds": (0.2, 0.1)}, "no grid of allowed norm losses"),
+        ({"thresholds": (0.1, 0.2)}, "ascending ones from 0"),
+        ({"thresholds": (0, 0.2, 0.2)}, "no grid"),
+        ({"thresholds": ()}, "no grid"),
+        ({"layers": []}, "at least one"),
+        ({"layers": "0"}, "no list of layers"),
+        ({"name": ""}, "needs a name"),
+        ({"device": "gpu"}, "no device 'gpu'"),
+        ({"images": np.zeros((2, 3, 8, 8))}, "the images are"),
+        ({"labels": [0, 1]}, "the labels are"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is(
+    network, images, labels, changed, message
+) -> None:
+    asked = {"images": images, "labels": labels} | changed
+    steps: list[Step] = []
+    with pytest.raises(UserError, match=message):
+        cz.measure(network, asked.pop("images"), asked.pop("labels"), report=steps.append, **asked)
+    assert steps == []
+
+
+def test_layers_that_were_not_asked_for_are_left_out_by_name(network, images, labels) -> None:
+    dataset = cz.measure(network, images, labels, layers=["0"], thresholds=(0.0, 0.2))
+    assert json.loads(dataset.attrs["left_out"])["2"] == "it was not asked for"
+
+
+def test_chains_are_short_to_read_and_single_variants_are_told(network, images, labels) -> None:
+    chains = cz.truncations(network, images[:1], norm_loss=0.2)
+    assert len(repr(chains)) < 500
+    with pytest.raises(UserError, match="give a list of variants"):
+        cz.Evaluator(network, images, labels).joint(chains)
+    with pytest.raises(UserError, match="unknown layer 'conv9'"):
+        cz.compress(network, {"conv9": chains["0"]})
 
 
 def test_every_step_of_a_measurement_is_told(network, images, labels) -> None:

@@ -213,6 +213,8 @@ class Evaluator:
         Raises:
             ValueError: A layer is unknown or not measurable, or a kernel does not fit.
         """
+        if isinstance(variants, Mapping):
+            raise UserError("one variant is given: give a list of variants")
         layers = dict.fromkeys(layer for variant in variants for layer in variant)
         own = {layer: kernel_array(self._network, layer) for layer in layers}
         found: dict[int, Evaluation] = {}

@@ -119,6 +119,11 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
     Raises:
         ExperimentError: It tells of settings that this version does not have.
     """
+    if "architecture" not in data:
+        raise ExperimentError(
+            "it is of a network of one's own, of which the dataset keeps no weights: it cannot be "
+            "measured again from here"
+        )
     converter = cattrs.Converter(forbid_extra_keys=True)
     configure_tagged_union(Architecture, converter, tag_name="kind")
     try:

@@ -12,7 +12,7 @@ with the kernel that the chain stands for. Between the links run r channels, r t
                       1×1 from IN·r₂ to r₁; 1×1 to OUT
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
@@ -41,7 +41,7 @@ class Link:
             link does not move along.
     """
 
-    kernel: Floats
+    kernel: Floats = field(repr=False)
     modes: tuple[Mode, ...] = ()
     groups: int = 1
 

@@ -266,7 +266,8 @@ def as_kernel(weight: Array) -> Array:
     """
     if not isinstance(weight, np.ndarray):
         raise TypeError(
-            f"kernel is a {type(weight).__name__}: pass a NumPy array, such as kernel_array gives"
+            f"kernel is a {type(weight).__name__}: pass a NumPy array, such as "
+            "weight.detach().numpy()"
         )
     if weight.ndim not in (2, 4) or weight.size == 0:
         raise ValueError(
