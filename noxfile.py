@@ -41,6 +41,7 @@ def measure(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests and the property tests, file by file on every core."""
+    session.env["UV_COMPILE_BYTECODE"] = "1"  # many tests start processes
     _install(session, "test")
     session.run("pytest", f"--numprocesses={os.cpu_count()}", "--dist=loadfile", *session.posargs)
 
