@@ -66,10 +66,6 @@ class Subject:
             precision=self.precision,
         )
 
-    def layer(self, path: str) -> Kernel:
-        """The measured layer at a module path."""
-        return next(kernel for kernel in self.layers if kernel.layer == path)
-
     def training_batches(self, count: int) -> Batches:
         """The first ``count`` training images, as one batch.
 
