@@ -46,7 +46,7 @@ def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
     >>> bool(found["entropy"].sel(layer="2", mode="OUT") < np.log(32))
     True
     """
-    layers = [kernel.layer for kernel in _chosen(network, example, None)]
+    layers = [kernel.layer for kernel in _kernels(network, example)]
     tables = [
         cuts.schmidt_values(kernel_array(network, layer).astype(np.float64)) for layer in layers
     ]
@@ -110,14 +110,13 @@ def measure(
         raise UserError("the dataset needs a name: give one that tells of the network")
     device = resolve(device)
     Evaluator(network, images, labels, device=device, precision=precision)  # refuses bad input
-    chosen = _chosen(network, images[:1], layers)
-    unasked = {kernel.layer for kernel in find_kernels(network, images[:1])}
-    unasked -= {kernel.layer for kernel in chosen}
+    found = _kernels(network, images[:1])
+    chosen = _chosen(found, layers)
+    unasked = [kernel.layer for kernel in found if kernel not in chosen]
     subject = Subject(
         network=network,
         layers=chosen,
-        left_out=unsupported(network, images[:1])
-        | dict.fromkeys(sorted(unasked), "it was not asked for"),
+        left_out=unsupported(network, images[:1]) | dict.fromkeys(unasked, "it was not asked for"),
         images=images,
         labels=labels,
         seed=seed,
@@ -182,9 +181,8 @@ def _require_grid(thresholds: Sequence[float]) -> None:
         )
 
 
-def _chosen(
-    network: nn.Module, example: Tensor, layers: Sequence[str] | None
-) -> tuple[Kernel, ...]:
+def _kernels(network: nn.Module, example: Tensor) -> tuple[Kernel, ...]:
+    """Every measurable convolution; at least one."""
     for what, given, wanted in (
         ("network", network, nn.Module),
         ("example", example, Tensor),
@@ -193,13 +191,19 @@ def _chosen(
             raise UserError(
                 f"the {what} is of type {type(given).__name__}: give a {wanted.__name__}"
             )
-    if isinstance(layers, str) or (layers is not None and not layers):
-        raise UserError(f"layers {layers!r} are no list of layers: give at least one, in a list")
     found = find_kernels(network, example)
     if not found:
         raise UserError("the network has no Conv2d that can be measured")
+    return found
+
+
+def _chosen(found: Sequence[Kernel], layers: Sequence[str] | None) -> tuple[Kernel, ...]:
+    if layers is None:
+        return tuple(found)
+    if isinstance(layers, str) or not layers:
+        raise UserError(f"layers {layers!r} are no list of layers: give at least one, in a list")
     known = [kernel.layer for kernel in found]
-    for layer in layers or ():
+    for layer in layers:
         if layer not in known:
             raise UserError(f"no measurable layer {layer!r}: {nearest(layer, known)}")
-    return tuple(kernel for kernel in found if layers is None or kernel.layer in layers)
+    return tuple(kernel for kernel in found if kernel.layer in layers)
