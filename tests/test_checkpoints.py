@@ -118,3 +118,30 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one_and_nothing_else
         checkpoints.save(_network(2), checkpoint, TRAINING)
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
     assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, lambda n: torch.compile(n)])
+def test_a_wrapped_network_is_saved_and_loaded_as_what_is_in_it(tmp_path, wrap) -> None:
+    checkpoints.save(wrap(_network(1)), tmp_path / "seed-1", TRAINING)
+    loaded = checkpoints.load(wrap(_network(2)), tmp_path / "seed-1", TRAINING)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(loaded.parameters(), _network(1).parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_with_a_wrappers_prefix_are_read(tmp_path, prefix) -> None:
+    path = tmp_path / "seed-1"
+    tensors = {prefix + name: each.half() for name, each in _network(1).state_dict().items()}
+    path.write_bytes(serialize(tensors, metadata={"training": TRAINING}))
+    loaded = checkpoints.load(_network(2), path, TRAINING).state_dict()
+    assert all(torch.equal(loaded[name], each) for name, each in _network(1).state_dict().items())
+
+
+def test_another_prefix_is_named(tmp_path) -> None:
+    path = tmp_path / "seed-1"
+    tensors = {f"ema.{name}": each.half() for name, each in _network(1).state_dict().items()}
+    path.write_bytes(serialize(tensors, metadata={"training": TRAINING}))
+    with pytest.raises(CheckpointError, match=r"its names begin with 'ema\.': save the state_dict"):
+        checkpoints.load(_network(2), path, TRAINING)

@@ -155,3 +155,20 @@ def test_gradients_reach_both_factors():
     found = factorize(nn.Conv2d(4, 6, 3), decomposition((6, 4, 3, 3), "IN").chain(2))
     found(torch.ones(1, 4, 5, 5)).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in found.parameters())
+
+
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_what_is_frozen_stays_frozen(frozen: str):
+    layer = nn.Conv2d(4, 6, 3)
+    getattr(layer, frozen).requires_grad_(False)
+    small = factorize(layer, decomposition((6, 4, 3, 3)).chain(2))
+    weights = {each.weight.requires_grad for each in small}
+    assert weights == {frozen != "weight"}
+    assert small[-1].bias.requires_grad == (frozen != "bias")
+
+
+def test_a_layer_with_a_hook_is_refused():
+    layer = nn.Conv2d(4, 6, 3)
+    layer.register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="it carries a forward hook, which small kernels"):
+        factorize(layer, decomposition((6, 4, 3, 3)).chain(2))

@@ -296,3 +296,60 @@ def test_the_shipped_networks_have_the_hashes_that_their_datasets_hold():
                 tuple(architecture["channels"]), tuple(architecture["pooled"])
             ).build(3, 10 if name.startswith("cifar10-") else 100)
             assert weights_hash(checkpoints.load(network, path, training)) == expected, path
+
+
+def test_a_compiled_network_has_the_kernels_of_the_network_in_it():
+    network, images = Crooked().eval(), torch.randn(2, 3, 8, 8)
+    kernels = find_kernels(network, images)
+    compiled = torch.compile(network, backend="eager")
+    assert find_kernels(compiled, images) == kernels
+    compiled(images)
+    assert find_kernels(compiled, images) == find_kernels(network, images) == kernels
+    assert weights_hash(compiled) == weights_hash(network)
+    assert np.array_equal(kernel_array(compiled, "stem"), kernel_array(network, "stem"))
+    network.compile(backend="eager")
+    network(images)
+    assert find_kernels(nn.DataParallel(network), images) == kernels
+
+
+def test_a_layer_compiled_alone_is_found():
+    network, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(2, 3, 8, 8)
+    network[0].compile(backend="eager")
+    network.eval()(images)
+    assert [k.layer for k in find_kernels(network, images)] == ["0"]
+
+
+def test_a_hook_that_changes_the_answer_does_not_change_the_cost():
+    network, images = nn.Sequential(nn.Conv2d(3, 4, 3)), torch.randn(2, 3, 8, 8)
+    [kernel] = find_kernels(network, images)
+    network[0].register_forward_hook(lambda module, given, output: output[:, :, :1, :1])
+    assert find_kernels(network, images) == (kernel,)
+
+
+def test_layers_that_pytorch_does_not_see_are_named():
+    network = Crooked()
+    network.extra = [nn.Conv2d(3, 3, 1)]
+    network.norm.named = {"a": nn.ReLU(), "b": nn.Linear(2, 2)}
+    network.known = [network.stem]
+    named = unsupported(network)
+    assert named[""].startswith("it keeps layers in extra, where PyTorch does not see them")
+    assert named["norm"].startswith("it keeps layers in named")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: setattr(c, "forward", lambda x: x), "has a forward pass of its own"),
+        (lambda c: setattr(c, "_conv_forward", lambda *x: x), "has a forward pass of its own"),
+        (
+            lambda c: setattr(c, "weight", type("Marked", (nn.Parameter,), {})(c.weight.data)),
+            "is a Marked, which need not act",
+        ),
+        (lambda c: setattr(c, "weight", nn.Parameter(c.weight.data.cfloat())), "complex64: only"),
+    ],
+    ids=["forward", "_conv_forward", "class", "complex"],
+)
+def test_a_layer_whose_weight_need_not_be_its_kernel_is_refused(change, reason):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    change(network[0])
+    assert reason in unsupported(network)["0"]

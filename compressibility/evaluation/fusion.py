@@ -8,7 +8,7 @@ and their results are checked once (:func:`available`).
 
 import functools
 import operator
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, fx, nn
@@ -32,12 +32,8 @@ class FusedConvolution(nn.Module):
     def __init__(self, convolution: Convolution, weight: Tensor, *, relu: bool) -> None:
         """Pack the weight (OUT, IN, KH, KW) of a convolution without padding beforehand."""
         super().__init__()
-        self._geometry: tuple[Any, ...] = (
-            list(convolution.padding),
-            list(convolution.stride),
-            list(convolution.dilation),
-            convolution.groups,
-        )
+        stride, padding, dilation, groups = convolution.arguments
+        self._geometry = (list(padding), list(stride), list(dilation), groups)
         self._relu = "relu" if relu else "none"
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._geometry)
         self._bias = convolution.bias
@@ -95,7 +91,7 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
         if not isinstance(module, nn.Conv2d):
             continue
         convolution = Convolution.of(module)
-        if convolution.beforehand is not None:
+        if not convolution.pads_itself:
             continue
         last, other = node, None
         addition = _sole_user(last)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compressibility.networks.geometry import Geometry, Pair
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.modes import Mode
@@ -26,11 +27,7 @@ class Convolution:
     """What a ``Conv2d`` does beside its kernel; a ``Linear`` layer is one of 1 by 1.
 
     Attributes:
-        stride: Of height and width.
-        padding: Zeros on both sides of height and width.
-        beforehand: Padding that ``conv2d`` cannot add: the arguments of ``pad``, or none.
-        dilation: Of height and width.
-        groups: As in ``Conv2d``.
+        geometry: Its stride, padding, dilation and groups.
         bias: Shape (OUT,), or none.
         factor: Shape (OUT,), float64: what every kernel is multiplied by along OUT, for a batch
             norm that was folded into the layer.
@@ -38,11 +35,7 @@ class Convolution:
         device: Where the kernels go.
     """
 
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    beforehand: tuple[list[int], str] | None
-    dilation: tuple[int, int]
-    groups: int
+    geometry: Geometry
     bias: Tensor | None
     factor: NDArray[np.float64] | None
     linear: bool
@@ -51,39 +44,34 @@ class Convolution:
     @classmethod
     def of(cls, module: nn.Module, factor: Tensor | None = None) -> "Convolution":
         """The convolution of a plain ``Conv2d`` or ``Linear``."""
-        scale = None if factor is None else factor.detach().cpu().numpy()
-        linear = isinstance(module, nn.Linear)
-        if isinstance(module, nn.Conv2d):
-            left, right, top, bottom = module._reversed_padding_repeated_twice
-            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            own = mode == "constant" and left == right and top == bottom
-            return cls(
-                stride=_pair(module.stride),
-                padding=(top, left) if own else (0, 0),
-                beforehand=None if own else ([left, right, top, bottom], mode),
-                dilation=_pair(module.dilation),
-                groups=module.groups,
-                bias=module.bias,
-                factor=scale,
-                linear=linear,
-                device=module.weight.device,
-            )
-        assert isinstance(module, nn.Linear)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
         return cls(
-            stride=(1, 1),
-            padding=(0, 0),
-            beforehand=None,
-            dilation=(1, 1),
-            groups=1,
+            geometry=Geometry.of(module) if isinstance(module, nn.Conv2d) else Geometry(),
             bias=module.bias,
-            factor=scale,
-            linear=linear,
+            factor=None if factor is None else factor.detach().cpu().numpy(),
+            linear=isinstance(module, nn.Linear),
             device=module.weight.device,
         )
 
+    @property
+    def pads_itself(self) -> bool:
+        """Whether ``conv2d`` can add the padding: as many zeros on both sides."""
+        return self.geometry.padding_mode == "zeros" and self.geometry.symmetric
+
+    @property
+    def arguments(self) -> tuple[Pair, Pair, Pair, int]:
+        """Stride, padding, dilation and groups, as ``conv2d`` takes them."""
+        geometry = self.geometry
+        padding = (geometry.vertical[0], geometry.horizontal[0]) if self.pads_itself else (0, 0)
+        return geometry.stride, padding, geometry.dilation, geometry.groups
+
     def padded(self, images: Tensor) -> Tensor:
         """The input with the padding that ``conv2d`` cannot add."""
-        return images if self.beforehand is None else functional.pad(images, *self.beforehand)
+        if self.pads_itself:
+            return images
+        mode = "constant" if self.geometry.padding_mode == "zeros" else self.geometry.padding_mode
+        sides = [*self.geometry.horizontal, *self.geometry.vertical]
+        return functional.pad(images, sides, mode)
 
     def tensor(self, kernel: Floating) -> Tensor:
         """A kernel as float32 on the device, channels last."""
@@ -100,26 +88,14 @@ class Convolution:
         """The layer's output for a kernel that is folded already."""
         if self.linear:
             return functional.linear(padded, kernel[:, :, 0, 0], bias)
-        return functional.conv2d(
-            padded, kernel, bias, self.stride, self.padding, self.dilation, self.groups
-        )
+        return functional.conv2d(padded, kernel, bias, *self.arguments)
 
     def along(self, modes: Collection[Mode]) -> "Convolution":
-        """The stride, padding and dilation of some image axes, without those of the others."""
-
-        def kept(values: tuple[int, int], otherwise: int) -> tuple[int, int]:
-            height, width = values
-            return (
-                height if Mode.KH in modes else otherwise,
-                width if Mode.KW in modes else otherwise,
-            )
-
-        return replace(
-            self,
-            stride=kept(self.stride, 1),
-            padding=kept(self.padding, 0),
-            dilation=kept(self.dilation, 1),
-        )
+        """One that moves along some image axes alone, on an input that is padded already."""
+        geometry = self.geometry
+        if not self.pads_itself:
+            geometry = replace(geometry, vertical=(0, 0), horizontal=(0, 0))
+        return replace(self, geometry=geometry.along(modes))
 
 
 def of_kernels(layer: Convolution, kernels: Sequence[Floating]) -> Response:
@@ -148,7 +124,7 @@ def of_truncations(
     """
     chain = decomposition.chain(ranks[-1])
     if (
-        layer.groups > 1
+        layer.geometry.groups > 1
         or set(decomposition.cut.modes) in ({Mode.KH}, {Mode.KW})
         or (layer.linear and len(decomposition.cut.modes) > 1)
         or _cost(chain) >= len(ranks) * prod(chain.shape)
@@ -208,7 +184,8 @@ def _of_filters_for_each_channel(
     """The same where all channels share the filters of the first link, one filter at a time."""
     first, second = chain.links
     channels, rank = chain.repeats[0], first.outputs
-    before, after = replace(layer.along(first.modes), groups=channels), layer.along(second.modes)
+    before, after = layer.along(first.modes), layer.along(second.modes)
+    before = replace(before, geometry=replace(before.geometry, groups=channels))
     filters = [
         layer.tensor(np.broadcast_to(each, (channels, *each.shape))) for each in first.kernel
     ]
@@ -231,7 +208,3 @@ def _total(parts: Iterator[Tensor]) -> Tensor:
     for part in parts:
         total = total + part
     return total
-
-
-def _pair(value: tuple[int, ...] | int) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

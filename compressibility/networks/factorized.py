@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from compressibility.networks.geometry import Geometry
+from compressibility.networks.plainness import peculiarity
 from compressibility.networks.refusals import refusal
 from compressibility.tensors.chains import Chain, Link
-from compressibility.tensors.modes import Mode
 
 
 class SharedConv2d(nn.Module):
@@ -44,7 +45,8 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
     """The layers that realise a chain of small kernels in the place of the kernel of ``layer``.
 
     Stride, padding (also "same" and the padding modes), dilation, groups and bias are those of
-    ``layer``: those of each image axis go to the link that moves along it, the bias to the last.
+    ``layer``, as its forward pass reads them: those of each image axis go to the link that moves
+    along it, the bias to the last.
 
     Args:
         layer: A Conv2d or Linear; it is not changed.
@@ -52,7 +54,7 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
 
     Returns:
         One Conv2d, :class:`SharedConv2d` or Linear for each link, in the layer's dtype, device and
-        training state, with ``chain.parameters`` entries and the bias.
+        training state, frozen where the layer is, with ``chain.parameters`` entries and the bias.
 
     Raises:
         ValueError: The layer or the chain cannot be realised (the message says why), or the chain
@@ -67,8 +69,10 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
         >>> small(torch.zeros(1, 64, 32, 32)).shape
         torch.Size([1, 128, 32, 32])
     """
-    if not isinstance(layer, nn.Conv2d | nn.Linear) or refusal(layer):
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or refusal(layer) or peculiarity(layer):
         reason = refusal(layer) or f"{type(layer).__name__} is no Conv2d or Linear"
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not refusal(layer):
+            reason = f"it {peculiarity(layer)}, which small kernels in its place would not do"
         raise ValueError(f"the layer cannot be factorised: {reason}")
     shape = (*layer.weight.shape, 1, 1)[:4]
     if chain.shape != shape:
@@ -82,9 +86,10 @@ def factorize(layer: nn.Module, chain: Chain) -> nn.Sequential:
 def _convolutions(layer: nn.Conv2d, chain: Chain) -> list[nn.Module]:
     *inner, last = zip(chain.links, chain.repeats, strict=True)
     link, repeats = last
-    if layer.groups > 1 and (link.groups > 1 or repeats > 1):
+    geometry = Geometry.of(layer)
+    if geometry.groups > 1 and (link.groups > 1 or repeats > 1):
         raise ValueError(
-            f"the layer cannot be factorised: it has {layer.groups} groups, which the last link "
+            f"the layer cannot be factorised: it has {geometry.groups} groups, which the last link "
             "keeps apart: that link can neither have groups nor be shared by blocks of channels"
         )
     if layer.bias is not None and repeats > 1:
@@ -93,10 +98,10 @@ def _convolutions(layer: nn.Conv2d, chain: Chain) -> list[nn.Module]:
             "which then cannot hold a bias for each output"
         )
     layers = [
-        _shared(_convolution(layer, link, groups=link.groups, bias=None), repeats * layer.groups)
+        _shared(_convolution(layer, link, groups=link.groups, bias=None), repeats * geometry.groups)
         for link, repeats in inner
     ]
-    groups = link.groups * layer.groups
+    groups = link.groups * geometry.groups
     return [*layers, _shared(_convolution(layer, link, groups=groups, bias=layer.bias), repeats)]
 
 
@@ -106,30 +111,25 @@ def _shared(convolution: nn.Conv2d, blocks: int) -> nn.Module:
 
 def _convolution(layer: nn.Conv2d, link: Link, *, groups: int, bias: Tensor | None) -> nn.Conv2d:
     """A convolution that moves as ``layer`` does, along those image axes that the link does."""
-
-    def along(values: tuple[int, ...], otherwise: int) -> tuple[int, int]:
-        vertical, horizontal = values
-        return (
-            vertical if Mode.KH in link.modes else otherwise,
-            horizontal if Mode.KW in link.modes else otherwise,
-        )
-
-    padding = layer.padding
+    geometry = Geometry.of(layer).along(link.modes)
     outputs, inputs, height, width = link.kernel.shape
+    (top, bottom), (left, right) = geometry.vertical, geometry.horizontal
+    same = geometry.padding_mode == "zeros" and not geometry.symmetric
     convolution = nn.Conv2d(
         groups * inputs,
         outputs,
         (height, width),
-        stride=along(layer.stride, 1),
-        padding=padding if isinstance(padding, str) else along(padding, 0),
-        dilation=along(layer.dilation, 1),
+        stride=geometry.stride,
+        padding="same" if same else (top, left),
+        dilation=geometry.dilation,
         groups=groups,
         bias=bias is not None,
-        padding_mode=layer.padding_mode,
+        padding_mode=geometry.padding_mode,
         device="meta",
         dtype=layer.weight.dtype,
     ).to_empty(device=layer.weight.device)
-    _fill(convolution, link.kernel, bias)
+    convolution._reversed_padding_repeated_twice = [left, right, top, bottom]
+    _fill(convolution, link.kernel, layer, bias)
     return convolution
 
 
@@ -154,15 +154,21 @@ def _linears(layer: nn.Linear, chain: Chain) -> list[nn.Module]:
             device="meta",
             dtype=layer.weight.dtype,
         ).to_empty(device=layer.weight.device)
-        _fill(linear, link.kernel[:, :, 0, 0], bias)
+        _fill(linear, link.kernel[:, :, 0, 0], layer, bias)
         layers.append(linear)
     return layers
 
 
 @torch.no_grad()
 def _fill(
-    module: nn.Conv2d | nn.Linear, weight: npt.NDArray[np.float64], bias: Tensor | None
+    module: nn.Conv2d | nn.Linear,
+    weight: npt.NDArray[np.float64],
+    layer: nn.Conv2d | nn.Linear,
+    bias: Tensor | None,
 ) -> None:
+    """Fill in a weight and a bias, trainable where those of ``layer`` are."""
     module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+    module.weight.requires_grad_(layer.weight.requires_grad)
     if module.bias is not None and bias is not None:
         module.bias.copy_(bias)
+        module.bias.requires_grad_(bias.requires_grad)

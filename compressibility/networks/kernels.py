@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from compressibility.errors import UserError, nearest
 from compressibility.networks.refusals import KINDS, kind_of, refusals
+from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
 
@@ -55,7 +56,8 @@ def find_kernels(
     call. What is left out, and why, is said by :func:`unsupported`.
 
     Args:
-        model: Any network that takes one tensor.
+        model: Any network that takes one tensor. Layers of a compiled or data-parallel one are
+            named as in the network that it wraps.
         example_input: A batch, (N, ...), on the network's device; N at least 1.
         kinds: Names out of ``KINDS``.
 
@@ -63,6 +65,7 @@ def find_kernels(
         UserError: A kind is unknown, the batch is empty, or a layer is still uninitialised.
     """
     _require_known(kinds)
+    model = unwrapped(model)
     refused = refusals(model)
     layers = {
         layer: module
@@ -101,6 +104,7 @@ def unsupported(
         UserError: As for :func:`find_kernels`.
     """
     _require_known(kinds)
+    model = unwrapped(model)
     reasons = refusals(model)
     sound = {
         layer: module
@@ -125,6 +129,7 @@ def kernel_layer(model: nn.Module, layer: str) -> nn.Conv2d | nn.Linear:
         UserError: The path is unknown (the message names the nearest), or its module holds no
             kernel that can be measured (the message says why).
     """
+    model = unwrapped(model)
     modules = dict(model.named_modules(remove_duplicate=False))
     if layer not in modules:
         raise UserError(f"unknown layer {layer!r}: {_nearest(model, layer)}")
@@ -184,8 +189,10 @@ def substituted(model: nn.Module, kernels: Mapping[str, Floating]) -> Iterator[n
 def weights_hash(model: nn.Module) -> str:
     """SHA-256, in hexadecimal, of all parameters and buffers: names, dtypes, shapes and bytes.
 
-    It depends neither on the device nor on the memory format nor on the order of registration.
+    It depends neither on the device nor on the memory format nor on the order of registration, nor
+    on whether the network is compiled or data-parallel.
     """
+    model = unwrapped(model)
     tensors: dict[str, Tensor] = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
@@ -227,9 +234,12 @@ def _output_positions(
 
         return count
 
-    handles = [module.register_forward_hook(counting(layer)) for layer, module in layers.items()]
+    handles = [
+        module.register_forward_hook(counting(layer), prepend=True)
+        for layer, module in layers.items()
+    ]
     try:
-        with _evaluation_mode(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad(), uncompiled():
             model(example_input)
     finally:
         for handle in handles:
@@ -238,7 +248,7 @@ def _output_positions(
 
 
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
+def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` into evaluation mode; each module then returns to its own mode."""
     modes = {module: module.training for module in model.modules()}
     try:

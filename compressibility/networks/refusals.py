@@ -1,17 +1,21 @@
 """Why a layer of a network is not measured."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, ValuesView
 from typing import Any, Final
 
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from compressibility.networks.plainness import overridden
+
 KINDS: Final[Mapping[str, type[nn.Conv2d] | type[nn.Linear]]] = {
     "Conv2d": nn.Conv2d,
     "Linear": nn.Linear,
 }
 """The layers that hold a kernel, by their names."""
+
+_OF_EVERY_MODULE: Final = frozenset(vars(nn.Module()))
 
 
 def kind_of(module: nn.Module) -> str:
@@ -26,12 +30,13 @@ def refusal(module: nn.Module) -> str | None:
     """
     name = type(module).__name__
     own = dict(module.named_parameters(recurse=False))
-    base = KINDS.get(kind_of(module))
-    if base is None:
+    if not kind_of(module):
         matrices = [key for key, value in own.items() if is_lazy(value) or value.ndim > 1]
-        return (
-            f"{name} (holding {', '.join(matrices)}) is no Conv2d or Linear" if matrices else None
-        )
+        if matrices:
+            return f"{name} (holding {', '.join(matrices)}) is no Conv2d or Linear"
+        if callable(getattr(type(module), "weight", None)):
+            return f"{name} keeps its weight packed, as integers"
+        return None
     if "weight" not in own:
         if parametrize.is_parametrized(module, "weight"):
             parametrizations: Any = module.parametrizations
@@ -39,14 +44,35 @@ def refusal(module: nn.Module) -> str | None:
         else:
             sources = ", ".join(key for key in own if key != "bias") or "elsewhere"
         return f"its weight is computed anew in every pass, from {sources}"
-    if is_lazy(own["weight"]):
+    weight = own["weight"]
+    if is_lazy(weight):
         return "it has no weight before its first forward pass"
-    if any(
-        getattr(type(module), method, None) is not getattr(base, method, None)
-        for method in ("forward", "_conv_forward")
-    ):
-        return f"{name} has a forward pass of its own, so that its weight need not be its kernel"
+    if (method := overridden(module)) is not None:
+        method = "forward pass" if method in ("forward", "_conv_forward") else method
+        return f"{name} has a {method} of its own, so that its weight need not be its kernel"
+    if type(weight) is not nn.Parameter:
+        return f"its weight is a {type(weight).__name__}, which need not act as its numbers say"
+    if not weight.is_floating_point():
+        return f"its weight is {weight.dtype}: only real floating-point kernels are measured"
+    if len(weight.shape) != (4 if isinstance(module, nn.Conv2d) else 2):
+        return f"its weight has shape {tuple(weight.shape)}"
     return None
+
+
+def _hidden(module: nn.Module, seen: Collection[nn.Module]) -> str | None:
+    """The attribute in which a module keeps layers that are not among those ``seen``."""
+    for attribute in vars(module).keys() - _OF_EVERY_MODULE:
+        value = vars(module)[attribute]
+        values = value.values() if isinstance(value, Mapping) else value
+        some = values if isinstance(values, list | tuple | set | ValuesView) else (value,)
+        modules = [each for each in some if isinstance(each, nn.Module)]
+        if any(_holds_weights(each) and each not in seen for each in modules):
+            return attribute
+    return None
+
+
+def _holds_weights(module: nn.Module) -> bool:
+    return any(is_lazy(value) or value.ndim > 1 for value in module.parameters())
 
 
 def refusals(model: nn.Module) -> dict[str, str]:
@@ -65,6 +91,7 @@ def refusals(model: nn.Module) -> dict[str, str]:
             holders.setdefault(identity or id(parameter), []).append(name)
     sharing = {name: others for others in holders.values() for name in others if others[1:]}
 
+    seen = set(model.modules())
     reasons: dict[str, str] = {}
     parametrized: list[str] = []
     for path, module in model.named_modules():
@@ -77,6 +104,11 @@ def refusals(model: nn.Module) -> dict[str, str]:
             weight = f"{path}.weight" if path else "weight"
             others = [name for name in sharing.get(weight, ()) if name != weight]
             reason = f"it shares its weight with {', '.join(others)}" if others else None
+        if reason is None and (attribute := _hidden(module, seen)) is not None:
+            reason = (
+                f"it keeps layers in {attribute}, where PyTorch does not see them: register them "
+                "(nn.ModuleList, nn.ModuleDict)"
+            )
         if reason is not None:
             reasons[path] = reason
     return reasons

@@ -1,0 +1,78 @@
+"""Copies of networks: without gradients, in another precision, on another device."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from compressibility.errors import UserError
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy; tensors that hang on an autograd graph are copied without it.
+
+    Such tensors are kept by pruned and weight-normed layers, and by modules that remember a
+    feature map.
+
+    Raises:
+        UserError: The network holds what cannot be copied.
+    """
+    try:
+        with _WithoutGraph():
+            return copy.deepcopy(model)
+    except Exception as error:  # what a network holds may refuse to be copied in any way
+        raise UserError(
+            f"the network cannot be copied ({error or type(error).__name__}): take out of it what "
+            "copy.deepcopy refuses"
+        ) from error
+
+
+def converted(
+    model: nn.Module, *, dtype: torch.dtype | None = None, channels_last: bool = False
+) -> nn.Module:
+    """Convert the floating-point parameters and buffers of a network, in place; return it.
+
+    Integers, booleans and complex numbers stay as they are. Tensors that were one stay one.
+
+    Args:
+        model: The network.
+        dtype: Of the floating-point numbers; their own where none is given.
+        channels_last: Whether tensors of four dimensions lie channels last in memory.
+    """
+    done: dict[int, Tensor] = {}
+
+    def convert(tensor: Tensor) -> Tensor:
+        if id(tensor) not in done:
+            lays_out = channels_last and tensor.ndim == 4
+            layout = torch.channels_last if lays_out else torch.preserve_format
+            done[id(tensor)] = tensor.to(dtype=dtype, memory_format=layout)
+        return done[id(tensor)]
+
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.is_floating_point():
+                parameter.data = convert(parameter.data)
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_floating_point():
+                module._buffers[name] = convert(buffer)
+    return model
+
+
+class _WithoutGraph(TorchFunctionMode):
+    """Lets ``copy.deepcopy`` copy tensors that autograd computed."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            tensor, memo = args
+            memo[id(tensor)] = tensor.detach().clone()
+            return memo[id(tensor)]
+        return func(*args, **kwargs or {})
