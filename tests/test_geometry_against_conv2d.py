@@ -9,7 +9,6 @@ from compressibility.networks.factorized import factorize
 from compressibility.networks.geometry import Geometry
 from compressibility.tensors.schmidt import decompose
 
-
 EVEN = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 
 

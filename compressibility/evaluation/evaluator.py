@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from compressibility.errors import UserError, nearest
 from compressibility.evaluation import batches, tracing
-from compressibility.evaluation.arithmetic import agree, ieee_float32
 from compressibility.evaluation.joint import portions
 from compressibility.evaluation.judging import Judge
 from compressibility.evaluation.metrics import (
@@ -44,6 +43,7 @@ from compressibility.evaluation.variants import (
     Variants,
     changes_of,
 )
+from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from compressibility.evaluation import batches
-from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.evaluation.lower_precision import checked_outputs, sampled_errors
 from compressibility.evaluation.metrics import (
     Baseline,
@@ -20,6 +19,7 @@ from compressibility.evaluation.metrics import (
 )
 from compressibility.evaluation.passes import Passes, Values
 from compressibility.evaluation.resumption import Entry, ResumableNetwork, ValuesInFront
+from compressibility.networks.arithmetic import ieee_float32
 
 Answers: TypeAlias = Callable[[Values], Iterator[tuple[int, Tensor]]]
 """Number and outputs of each variant, from what lies in front of it."""

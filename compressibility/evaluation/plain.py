@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError
-from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.evaluation.batches import batches, prepared
 from compressibility.evaluation.metrics import (
     CLASSIFICATION,
@@ -18,6 +17,7 @@ from compressibility.evaluation.metrics import (
     parts_of,
 )
 from compressibility.evaluation.variants import Variant, kernel_of
+from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.kernels import substituted
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
 from compressibility.evaluation import folding, fusion, tracing
-from compressibility.evaluation.arithmetic import agree, ieee_float32
 from compressibility.evaluation.responses import Convolution
+from compressibility.networks.arithmetic import agree, ieee_float32
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,11 @@ import xarray as xr
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.experiments.experiment import Experiment, ExperimentError
 from compressibility.experiments.networks import Place
 from compressibility.measuring.tasks import Bench
 from compressibility.networks import image_sets
+from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.kernels import substituted
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.quantity import generator

@@ -43,12 +43,12 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from compressibility.evaluation import Evaluator, Precision, Truncations
-from compressibility.evaluation.arithmetic import ieee_float32
 from compressibility.evaluation.resumption import ResumableNetwork
 from compressibility.experiments.experiment import Experiment
 from compressibility.experiments.named import named
 from compressibility.networks import image_sets
 from compressibility.networks.architectures import ResNet50, initialised
+from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array
 from compressibility.store import cache
 from compressibility.tensors.modes import distinct_cuts, matricize

@@ -1,4 +1,4 @@
-"""The arithmetic of an evaluation: what float32 means, and when two results agree."""
+"""Arithmetic: what float32 means, and when two results agree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

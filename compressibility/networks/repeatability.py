@@ -1,0 +1,108 @@
+"""Whether a network answers the same images alike every time."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compressibility.errors import UserError
+from compressibility.networks.arithmetic import agree
+from compressibility.networks.wrappers import uncompiled
+
+TOLERANCE = 1e-5
+"""By how much answers may differ from run to run, of the greatest; threads may sum in any order."""
+
+
+def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
+    """What a network answers to images, if it does so whenever it is asked.
+
+    It is asked several times, with other random numbers, and with other images in between. Random
+    numbers are afterwards what they would have been.
+
+    Args:
+        network: A network in evaluation mode; it may keep what it keeps while it answers.
+        images: What it takes, shape (N, ...).
+
+    Returns:
+        Its answers, without gradients.
+
+    Raises:
+        UserError: It draws random numbers, or answers otherwise from run to run.
+    """
+    with torch.no_grad(), uncompiled(), _chance_restored(images.device):
+        first: Any = None
+        others = images.flip(0)
+        for number, asked in enumerate((images, images, others, images, images, images)):
+            before = _seeded(number, images.device)
+            answers = network(asked)
+            if (source := _drawn(before, images.device)) is not None:
+                raise UserError(
+                    f"the network draws random numbers ({source}) in evaluation mode, so that its "
+                    "answers are random: switch that off (dropout that is always on?)"
+                )
+            if asked is not images or not isinstance(answers, Tensor):
+                continue
+            if first is not None and not agree(answers, first, TOLERANCE):
+                raise UserError(
+                    "the network answers the same images otherwise from run to run: it must "
+                    "neither draw random numbers nor depend on what it answered before"
+                )
+            first = answers if first is None else first
+    result: Tensor = first if first is not None else answers
+    return result
+
+
+def _generators(device: torch.device) -> dict[str, Any]:
+    """What is known of each global source of random numbers."""
+    states: dict[str, Any] = {
+        "torch": torch.get_rng_state(),
+        "numpy.random": np.random.get_state(),  # noqa: NPY002
+        "random": random.getstate(),
+    }
+    if device.type == "cuda":
+        states["torch.cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _restore(states: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(states["torch"])
+    np.random.set_state(states["numpy.random"])  # noqa: NPY002
+    random.setstate(states["random"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["torch.cuda"], device)
+
+
+def _seeded(seed: int, device: torch.device) -> dict[str, Any]:
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    return _generators(device)
+
+
+def _drawn(before: dict[str, Any], device: torch.device) -> str | None:
+    """The first source from which random numbers were drawn since; None if there is none."""
+    after = _generators(device)
+    return next((name for name in before if not _same(before[name], after[name])), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, tuple):
+        return all(_same(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
+
+
+@contextmanager
+def _chance_restored(device: torch.device) -> Iterator[None]:
+    before = _generators(device)
+    try:
+        yield
+    finally:
+        _restore(before, device)
