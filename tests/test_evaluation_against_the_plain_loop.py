@@ -188,7 +188,9 @@ def test_what_is_in_front_of_the_layer_runs_once(images: Tensor, labels: Tensor)
 
     def counting(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def counted(*args: Any, **kwargs: Any) -> Tensor:
-            calls.append(function)
+            images = next(each for each in args if isinstance(each, Tensor))
+            if len(images) == N_IMAGES:  # a few more are for comparison with the network itself
+                calls.append(function)
             return function(*args, **kwargs)
 
         return counted

@@ -108,7 +108,9 @@ def _convolutions_run(evaluate: Callable[[], object]) -> int:
 
     def counting(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def counted(*args: Any, **kwargs: Any) -> Tensor:
-            calls.append(function)
+            images = next(each for each in args if isinstance(each, Tensor))
+            if len(images) == N_IMAGES:  # a few more are for comparison with the network itself
+                calls.append(function)
             return function(*args, **kwargs)
 
         return counted
@@ -152,7 +154,8 @@ def test_no_more_than_one_variants_kernels_are_held_where_there_is_no_memory(
     variants = [{layer: f * own for layer, own in kernels.items()} for f in (0.1, 0.2, 0.3)]
     Evaluator(network, images, labels, memory=0).joint(variants)
     Evaluator(network, images, labels).joint(variants)
-    assert sizes == [1, 1, 1, 3]
+    compared = 1
+    assert sizes == [1, compared, 1, 1, 3, compared]
 
 
 def test_unknown_layers_and_kernels_that_do_not_fit_are_refused_before_anything_runs(

@@ -3,7 +3,6 @@
 from typing import Final
 
 import torch
-from torch import Tensor
 
 GIBIBYTE: Final = 2**30
 
@@ -14,14 +13,6 @@ _CACHE: Final = 2**24
 def batches(n: int, size: int) -> list[slice]:
     """The images 0, …, n − 1 in batches of ``size``, the last of what is left."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
-def prepared(images: Tensor, device: torch.device) -> Tensor:
-    """Images on a device in float32, their channels last in memory."""
-    moved = images.to(device, torch.float32)
-    return moved.contiguous(
-        memory_format=torch.channels_last if moved.ndim == 4 else torch.contiguous_format
-    )
 
 
 def usable_memory(device: torch.device) -> int:

@@ -6,9 +6,8 @@ convolution before it, what lies before the first replaced layer is computed onc
 the ranks of a cut share one convolution, and only what lies behind the layer runs for each variant.
 """
 
-import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 
 from compressibility.errors import UserError, nearest
 from compressibility.evaluation import batches, tracing
+from compressibility.evaluation.agreement import Agreement
+from compressibility.evaluation.forms import form_of, require_alike
 from compressibility.evaluation.joint import portions
 from compressibility.evaluation.judging import Judge
 from compressibility.evaluation.metrics import (
@@ -27,13 +28,8 @@ from compressibility.evaluation.metrics import (
     Metric,
 )
 from compressibility.evaluation.passes import OneLayer, Passes
-from compressibility.evaluation.plain import (
-    baseline_of,
-    evaluated,
-    require_images,
-    require_outputs,
-    whole,
-)
+from compressibility.evaluation.plain import baseline_of, require_images, whole
+from compressibility.evaluation.reference import Reference
 from compressibility.evaluation.resumption import ResumableNetwork
 from compressibility.evaluation.variants import (
     Changes,
@@ -42,8 +38,9 @@ from compressibility.evaluation.variants import (
     Variant,
     Variants,
     changes_of,
+    kernel_of,
 )
-from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition
@@ -71,10 +68,12 @@ class Evaluator:
     put it off by 1e-3 to 1e-2 of itself in bfloat16, on networks trained on handwritten digits.
 
     A layer at which the forward pass cannot be resumed (:attr:`notes` says why) is measured by
-    whole forward passes.
+    whole forward passes. So is one at which that would not give what the network itself answers:
+    each way of computing is held against it, on three of the images, before it is used.
 
     Args:
-        model: The network; it is copied and left as it is.
+        model: The network; it is copied and left as it is, its kernels replaced for a moment and
+            put back bit for bit where it is asked for comparison.
         images: Normalised images, floating, shape (N, C, H, W).
         labels: Classes, int64, shape (N,); or whatever targets the metric compares with.
         metric: How answers are judged; default: :class:`Classification`. One that is no
@@ -88,8 +87,9 @@ class Evaluator:
     Raises:
         UserError: Images or labels are no tensors, or of the wrong dtype; no images; NaN among
             them; as many labels as images are not given, or labels beyond the classes; an unknown
-            precision; or an image's answer depends on the other images of its batch (tried on
-            three), so that none of this is defined.
+            precision; the network does not take the images; or what it answers to an image is not
+            defined, since it depends on chance, on what it answered before, on the other images
+            of the batch (tried on three), or is not that of a copy.
 
     Examples:
         >>> import numpy as np
@@ -121,11 +121,15 @@ class Evaluator:
         self.device = torch.device(device)
         self.precision = precision
         self.notes: dict[str, str] = {}
-        self._network = evaluated(model, self.device)
+        reference = Reference(model, images)
+        self._form, self._example_outputs = form_of(model, reference, self.device)
+        self.metric.check(self._example_outputs, labels)
+        self._agreement = Agreement(reference, self._form)
         self._images = images
         self._labels = labels.to(self.device)
         decides = isinstance(self.metric, DecisiveMetric)
-        self._resumable = self._trace(_LOWER[precision] if decides else None)
+        example = self._form.prepared(reference.images)
+        self._resumable = self._trace(example, _LOWER[precision] if decides else None)
         self._memory = batches.usable_memory(self.device) if memory is None else memory
         if self._resumable is None:
             self.batch_size = batch_size or 64
@@ -135,6 +139,7 @@ class Evaluator:
             )
             self._judge = Judge(
                 self._resumable,
+                self._form,
                 self._images,
                 self._labels,
                 metric=metric,
@@ -145,7 +150,10 @@ class Evaluator:
     @cached_property
     def baseline(self) -> Baseline:
         """What the unchanged network answers, by whole forward passes."""
-        return baseline_of(self._network, self._images, self._labels, self.metric, self.batch_size)
+        baseline = baseline_of(self._form, self._images, self._labels, self.metric, self.batch_size)
+        sampled = baseline.outputs[[0, len(self._images) // 2, -1]]
+        require_alike(torch.from_numpy(sampled), self._example_outputs.cpu())
+        return baseline
 
     def precision_behind(self, layer: str) -> Precision:
         """The arithmetic in which variants of a layer are evaluated.
@@ -191,7 +199,7 @@ class Evaluator:
         Raises:
             ValueError: As for :meth:`kernels` and :meth:`truncations`.
         """
-        own = kernel_array(self._network, layer)
+        own = kernel_array(self._form.network, layer)
         groups = [each.distinct(layer, own) for each in variants]
         distinct = [group.variants for group in groups if len(group.variants)]
         measured = iter(self._of_one_layer(layer, distinct))
@@ -216,7 +224,7 @@ class Evaluator:
         if isinstance(variants, Mapping):
             raise UserError("one variant is given: give a list of variants")
         layers = dict.fromkeys(layer for variant in variants for layer in variant)
-        own = {layer: kernel_array(self._network, layer) for layer in layers}
+        own = {layer: kernel_array(self._form.network, layer) for layer in layers}
         found: dict[int, Evaluation] = {}
         resumed: dict[bool, dict[int, Changes]] = {True: {}, False: {}}
         for number, changes in enumerate([changes_of(variant, own) for variant in variants]):
@@ -230,7 +238,10 @@ class Evaluator:
         for lower, some in resumed.items():
             if some and self._resumable is not None:
                 for numbers, passes in portions(self._resumable, variants, some, self._memory // 4):
-                    found |= zip(numbers, self._judged(passes, lower=lower), strict=True)
+                    if self._agrees(passes, {0: variants[numbers[0]]}, way=some[numbers[0]].keys()):
+                        found |= zip(numbers, self._judged(passes, lower=lower), strict=True)
+                    else:
+                        found |= {number: self._whole(variants[number]) for number in numbers}
         return [found[number] for number in range(len(variants))]
 
     def _of_one_layer(self, layer: str, groups: Sequence[Variants]) -> list[Evaluation]:
@@ -240,15 +251,38 @@ class Evaluator:
             return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
         entry = self._resumable.entry(layer)
         stack = max(1, self.batch_size // len(self._images)) if entry.independent else 1
-        return self._judged(OneLayer(entry, groups, stack), lower=self._lowers(layer))
+        passes = OneLayer(entry, groups, stack)
+        if all(self._agrees(passes, *some) for some in _compared(layer, groups)):
+            return self._judged(passes, lower=self._lowers(layer))
+        return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
 
     def _judged(self, passes: Passes, *, lower: bool) -> list[Evaluation]:
         judge = self._judge.checked if lower else self._judge.exact
         return judge(passes, self.baseline)
 
+    def _agrees(self, passes: Passes, some: Mapping[int, Variant], way: Iterable[str]) -> bool:
+        """Whether passes give what the network itself answers; it is noted if not."""
+        assert self._resumable is not None
+        kernels = {
+            number: {layer: kernel_of(replacement) for layer, replacement in variant.items()}
+            for number, variant in some.items()
+        }
+        layers = list(dict.fromkeys(layer for variant in some.values() for layer in variant))
+        agrees = self._agreement.resumed(self._resumable, passes, kernels, frozenset(way))
+        if not agrees:
+            for layer in layers:
+                self.notes[layer] = (
+                    f"{layer} is measured by whole forward passes: entered there, the network "
+                    "answers otherwise"
+                )
+        return agrees
+
     def _whole(self, variant: Variant) -> Evaluation:
+        self._agreement.require_whole(
+            {layer: kernel_of(replacement) for layer, replacement in variant.items()}
+        )
         return whole(
-            self._network,
+            self._form,
             self._images,
             self._labels,
             variant,
@@ -275,18 +309,27 @@ class Evaluator:
             self.notes[layer] = f"{layer} is measured in float32: {reason}"
         return self.precision_behind(layer) != "float32"
 
-    def _trace(self, lower: torch.dtype | None) -> ResumableNetwork | None:
-        example = batches.prepared(self._images[[0, len(self._images) // 2, -1]], self.device)
-        with torch.inference_mode(), ieee_float32():
-            outputs = require_outputs(self._network(example), len(example))
-            self.metric.check(outputs, self._labels)
-            if not agree(outputs[:2], self._network(example[:2])):
-                raise UserError(
-                    "the logits of an image change with the other images of its batch (a batch "
-                    "norm without running statistics?): evaluate such a network image by image"
+    def _trace(self, example: Tensor, lower: torch.dtype | None) -> ResumableNetwork | None:
+        form = self._form
+        reason = form.note
+        if form.dtype is not None:
+            try:
+                return ResumableNetwork(
+                    copied(form.network), example, self._example_outputs, lower, form.layout
                 )
-        try:
-            return ResumableNetwork(copy.deepcopy(self._network), example, outputs, lower)
-        except tracing.NotTraceableError as error:
-            self.notes[""] = f"every layer is measured by whole forward passes: {error}"
-            return None
+            except tracing.NotTraceableError as error:
+                reason = str(error)
+        self.notes[""] = f"every layer is measured by whole forward passes: {reason}"
+        return None
+
+
+def _compared(
+    layer: str, groups: Sequence[Variants]
+) -> Iterator[tuple[Mapping[int, Variant], list[str]]]:
+    """One variant of each group of a layer, and what tells how it is computed."""
+    first = 0
+    for group in groups:
+        middle = len(group) // 2
+        kernel = next(itertools.islice(group.kernels, middle, None))
+        yield {first + middle: {layer: kernel}}, [layer, group.way]
+        first += len(group)

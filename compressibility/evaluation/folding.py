@@ -5,8 +5,9 @@ from collections import Counter
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
-from compressibility.evaluation.tracing import has_hooks, reason_not_resumable
+from compressibility.evaluation.tracing import reason_not_resumable
 from compressibility.networks.normalisation import affine_map
+from compressibility.networks.plainness import is_plain
 
 
 def fold_batch_norms(traced: GraphModule) -> dict[str, Tensor]:
@@ -19,7 +20,7 @@ def fold_batch_norms(traced: GraphModule) -> dict[str, Tensor]:
     n_calls = Counter(n.target for n in traced.graph.nodes if n.op == "call_module")
     factors: dict[str, Tensor] = {}
     for node in list(traced.graph.nodes):
-        if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d:
+        if node.op != "call_module" or not is_plain(modules[node.target], nn.BatchNorm2d):
             continue
         source = node.args[0]
         if not (
@@ -34,7 +35,7 @@ def fold_batch_norms(traced: GraphModule) -> dict[str, Tensor]:
         norm, conv = modules[node.target], modules[str(source.target)]
         assert isinstance(norm, nn.BatchNorm2d)
         folded = affine_map(norm)
-        if folded is None or has_hooks(norm):
+        if folded is None or norm.training:
             continue
         weight = conv.weight.double() * folded.scale.reshape(-1, 1, 1, 1)
         bias = folded.behind(conv.bias)

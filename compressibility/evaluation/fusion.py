@@ -16,9 +16,12 @@ from torch.fx.graph_module import GraphModule
 from torch.nn import functional
 
 from compressibility.evaluation.responses import Convolution
+from compressibility.networks.plainness import is_plain
 
 SHAPE: Final = "shape"
 """Key of a node's ``meta``: the shape of its value without the batch, or none."""
+DTYPE: Final = "dtype"
+"""Key of a node's ``meta``: the dtype of its value, or none."""
 
 _ADDITIONS: Final = frozenset({operator.add, torch.add})
 _RECTIFIERS: Final = frozenset({torch.relu, functional.relu})
@@ -88,7 +91,7 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
         if node.op != "call_module" or len(node.args) != 1:
             continue
         module = part.get_submodule(node.target)
-        if not isinstance(module, nn.Conv2d):
+        if not isinstance(module, nn.Conv2d) or not is_plain(module):
             continue
         convolution = Convolution.of(module)
         if not convolution.pads_itself:
@@ -127,14 +130,16 @@ def _other_term(addition: fx.Node, term: fx.Node) -> fx.Node | None:
     others = [argument for argument in addition.args if argument is not term]
     if len(others) != 1 or not isinstance(others[0], fx.Node):
         return None
-    shapes = [node.meta.get(SHAPE) for node in (others[0], term)]
-    return others[0] if shapes[0] is not None and shapes[0] == shapes[1] else None
+    if others[0].meta.get(SHAPE) is None:
+        return None
+    alike = all(others[0].meta.get(key) == term.meta.get(key) for key in (SHAPE, DTYPE))
+    return others[0] if alike else None
 
 
 def _is_relu(part: GraphModule, node: fx.Node) -> bool:
     match node.op:
         case "call_module":
-            return type(part.get_submodule(str(node.target))) is nn.ReLU
+            return is_plain(part.get_submodule(str(node.target)), nn.ReLU)
         case "call_function":
             return node.target in _RECTIFIERS and len(node.args) == 1
         case "call_method":

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from compressibility.evaluation.passes import Again, Rounded, Values
 from compressibility.evaluation.resumption import Entry, Parts, ResumableNetwork
 from compressibility.evaluation.variants import Changes, Variant, kernel_of
+from compressibility.networks.arithmetic import cast
 from compressibility.tensors.arrays import Floating
 
 Known: TypeAlias = dict[fx.Node, Any]
@@ -87,13 +88,18 @@ class ManyLayers:
         for branch in self._branches:
             yield from _outputs(self._network.float32, branch, branch.replaced.behind(values))
 
+    def among(self, values: Values, numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """As in :class:`Passes`."""
+        for place, outputs in self.only(numbers).exact(values):
+            yield numbers[place], outputs
+
     def rounded(self, values: Values) -> Iterator[Rounded]:
         """As in :class:`Passes`."""
         lower = self._network.lower
         assert lower is not None
         for branch in self._branches:
             behind = branch.replaced.behind(values)
-            rounded = {node: value.to(lower.dtype) for node, value in behind.items()}
+            rounded = {node: cast(value, lower.dtype) for node, value in behind.items()}
             for variant, outputs in _outputs(lower, branch, rounded):
                 yield Rounded(variant, outputs.float(), behind[self.entry.node])
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from compressibility.evaluation import batches
+from compressibility.evaluation.forms import Form
 from compressibility.evaluation.lower_precision import checked_outputs, sampled_errors
 from compressibility.evaluation.metrics import (
     Baseline,
@@ -30,6 +31,7 @@ class Judge:
 
     Args:
         network: The network.
+        form: The copy that it was made of.
         images: Normalised images, shape (N, C, H, W).
         targets: What they are to be, on the network's device.
         metric: How answers are judged.
@@ -40,6 +42,7 @@ class Judge:
     def __init__(
         self,
         network: ResumableNetwork,
+        form: Form,
         images: Tensor,
         targets: Tensor,
         *,
@@ -49,6 +52,7 @@ class Judge:
     ) -> None:
         """Run nothing yet."""
         self._network = network
+        self._form = form
         self._images = images
         self._targets = targets
         self._metric = metric
@@ -90,11 +94,10 @@ class Judge:
         self, passes: Passes, answers: Answers, baseline: Baseline, *, averaged: bool
     ) -> list[Tally]:
         tallies = [Tally() for _ in range(len(passes))]
-        device = self._targets.device
-        before = baseline.counted_on(device)
+        before = baseline.counted_on(self._targets.device)
         with torch.inference_mode(), ieee_float32():
             for number, chosen in enumerate(batches.batches(len(self._images), self._batch_size)):
-                images = batches.prepared(self._images[chosen], device)
+                images = self._form.prepared(self._images[chosen])
                 values = self._in_front.of(passes.entry, number, images)
                 targets, was = self._targets[chosen], parts_of(before, chosen)
                 for variant, outputs in answers(values):
@@ -113,5 +116,5 @@ class Judge:
         start = self._network.start
         sampled = torch.linspace(0, len(self._images) - 1, self._n_sampled).round().long()
         for chosen in batches.batches(self._n_sampled, self._batch_size):
-            images = batches.prepared(self._images[sampled[chosen]], self._targets.device)
+            images = self._form.prepared(self._images[sampled[chosen]])
             yield self._network.float32.values(entry, (start,), {start: images})

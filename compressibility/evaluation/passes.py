@@ -9,6 +9,7 @@ from torch import Tensor
 
 from compressibility.evaluation.resumption import Entry
 from compressibility.evaluation.variants import Kernels, Variants
+from compressibility.networks.arithmetic import cast
 
 Values: TypeAlias = Mapping[Any, Any]
 """What lies in front of an entry, by node, for some images."""
@@ -40,6 +41,9 @@ class Passes(Protocol):
 
     def exact(self, values: Values) -> Iterator[tuple[int, Tensor]]:
         """Number and outputs of each variant, from what lies in front of the entry, float32."""
+
+    def among(self, values: Values, numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """The same of some variants, computed in the way of all, beside strange images."""
 
     def rounded(self, values: Values) -> Iterator[Rounded]:
         """The same, where everything behind the first layer runs in the lower precision."""
@@ -78,11 +82,20 @@ class OneLayer:
             del some
             yield from zip(variants, answers.chunk(len(variants)), strict=True)
 
+    def among(self, values: Values, numbers: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """As in :class:`Passes`: the images in reverse are the strange ones, where they can be."""
+        for number, output in self._layer_outputs(values):
+            if number in numbers:
+                parts = [output, *(values[node] for node in self.entry.side)]
+                if self.entry.independent:
+                    parts = [torch.cat([part, part.flip(0)]) for part in parts]
+                yield number, self.entry.suffix(*parts)[: len(output)]
+
     def rounded(self, values: Values) -> Iterator[Rounded]:
         """As in :class:`Passes`."""
         assert self.entry.lower is not None
         _, dtype = self.entry.lower
-        side = [values[node].to(dtype) for node in self.entry.side]
+        side = [cast(values[node], dtype) for node in self.entry.side]
         for variant, output in self._layer_outputs(values):
             yield Rounded(variant, self.entry.lowered(output, *side), output)
 

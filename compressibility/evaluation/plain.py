@@ -1,13 +1,13 @@
 """The plain way: replace the kernels, and run the whole network on all images."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError
-from compressibility.evaluation.batches import batches, prepared
+from compressibility.evaluation.agreement import Agreement
+from compressibility.evaluation.batches import batches
+from compressibility.evaluation.forms import Form, form_of, require_outputs
 from compressibility.evaluation.metrics import (
     CLASSIFICATION,
     Baseline,
@@ -16,8 +16,8 @@ from compressibility.evaluation.metrics import (
     Tally,
     parts_of,
 )
+from compressibility.evaluation.reference import Reference
 from compressibility.evaluation.variants import Variant, kernel_of
-from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.kernels import substituted
 
 
@@ -48,11 +48,14 @@ def plain_evaluation(
         ValueError: A layer is unknown, a kernel does not fit, or as for :class:`Evaluator`.
     """
     require_images(images, targets)
-    network = evaluated(model, torch.device(device))
+    reference = Reference(model, images)
+    form, _ = form_of(model, reference, torch.device(device))
+    kernels = {layer: kernel_of(replacement) for layer, replacement in variant.items()}
+    Agreement(reference, form).require_whole(kernels)
     if baseline is None:
-        baseline = baseline_of(network, images, targets, metric, batch_size)
+        baseline = baseline_of(form, images, targets, metric, batch_size)
     return whole(
-        network,
+        form,
         images,
         targets,
         variant,
@@ -91,41 +94,17 @@ def require_images(images: object, targets: object) -> None:
         raise UserError("the images hold NaN or infinity: normalise them without")
 
 
-def require_outputs(outputs: object, n_images: int) -> Tensor:
-    """The outputs, if they are a tensor with one part for each image.
-
-    Raises:
-        UserError: They are not.
-    """
-    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != n_images:
-        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise UserError(
-            f"the network answers {n_images} images with {shape}: it must return logits of shape "
-            f"({n_images}, classes), or another tensor of {n_images} parts that the metric judges"
-        )
-    return outputs
-
-
-def evaluated(model: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of a network in evaluation mode, without gradients, float32, channels last."""
-    network = copy.deepcopy(model).eval().requires_grad_(False).to(device, torch.float32)
-    return network.to(memory_format=torch.channels_last)
-
-
 def baseline_of(
-    network: nn.Module, images: Tensor, targets: Tensor, metric: Metric, batch_size: int
+    form: Form, images: Tensor, targets: Tensor, metric: Metric, batch_size: int
 ) -> Baseline:
     """What the unchanged network answers, by whole forward passes."""
-    device = _device(network)
     outputs: list[Tensor] = []
     counted: dict[str, list[Tensor]] = {}
     tally = Tally()
-    with torch.inference_mode(), ieee_float32():
+    with torch.inference_mode():
         for chosen in batches(len(images), batch_size):
-            some = targets[chosen].to(device)
-            answers = require_outputs(
-                network(prepared(images[chosen], device)), chosen.stop - chosen.start
-            )
+            some = targets[chosen].to(form.device)
+            answers = require_outputs(form.answers(images[chosen]), chosen.stop - chosen.start)
             if not outputs:
                 metric.check(answers, targets)
             outputs.append(answers)
@@ -142,7 +121,7 @@ def baseline_of(
 
 
 def whole(
-    network: nn.Module,
+    form: Form,
     images: Tensor,
     targets: Tensor,
     variant: Variant,
@@ -152,18 +131,13 @@ def whole(
     batch_size: int,
 ) -> Evaluation:
     """What the network answers with kernels replaced, by whole forward passes."""
-    device = _device(network)
-    before = baseline.counted_on(device)
+    before = baseline.counted_on(form.device)
     kernels = {layer: kernel_of(replacement) for layer, replacement in variant.items()}
     tally = Tally()
-    with substituted(network, kernels), torch.inference_mode(), ieee_float32():
+    with substituted(form.network, kernels), torch.inference_mode():
         for chosen in batches(len(images), batch_size):
-            outputs = network(prepared(images[chosen], device))
-            some = targets[chosen].to(device)
+            outputs = form.answers(images[chosen])
+            some = targets[chosen].to(form.device)
             tally.count(metric.counted(outputs, some), parts_of(before, chosen))
             tally.average(metric.averaged(outputs, some))
     return tally.evaluation(len(images))
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(iter(network.parameters())).device

@@ -33,6 +33,7 @@ class Convolution:
             norm that was folded into the layer.
         linear: Whether the input has its channels last and no image axes.
         device: Where the kernels go.
+        layout: How the kernels lie in memory.
     """
 
     geometry: Geometry
@@ -40,9 +41,15 @@ class Convolution:
     factor: NDArray[np.float64] | None
     linear: bool
     device: torch.device
+    layout: torch.memory_format = torch.channels_last
 
     @classmethod
-    def of(cls, module: nn.Module, factor: Tensor | None = None) -> "Convolution":
+    def of(
+        cls,
+        module: nn.Module,
+        factor: Tensor | None = None,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> "Convolution":
         """The convolution of a plain ``Conv2d`` or ``Linear``."""
         assert isinstance(module, nn.Conv2d | nn.Linear)
         return cls(
@@ -51,6 +58,7 @@ class Convolution:
             factor=None if factor is None else factor.detach().cpu().numpy(),
             linear=isinstance(module, nn.Linear),
             device=module.weight.device,
+            layout=layout,
         )
 
     @property
@@ -74,9 +82,9 @@ class Convolution:
         return functional.pad(images, sides, mode)
 
     def tensor(self, kernel: Floating) -> Tensor:
-        """A kernel as float32 on the device, channels last."""
+        """A kernel as float32 on the device."""
         array = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float32))
-        return array.to(self.device).contiguous(memory_format=torch.channels_last)
+        return array.to(self.device).contiguous(memory_format=self.layout)
 
     def folded(self, kernel: Floating) -> Floating:
         """A kernel, OUT its first axis, times the factor of its output channels."""
@@ -165,9 +173,7 @@ def _of_intervals(layer: Convolution, chain: Chain, ranks: Sequence[int]) -> Res
     before, after = layer.along(first.modes), layer.along(second.modes)
     shared = layer.tensor(first.kernel)
     folded = layer.tensor(layer.folded(second.kernel))
-    parts = [
-        (part, folded[:, part].contiguous(memory_format=torch.channels_last)) for part in intervals
-    ]
+    parts = [(part, folded[:, part].contiguous(memory_format=layer.layout)) for part in intervals]
 
     def terms(padded: Tensor) -> Iterator[Tensor]:
         values = before.apply(padded, shared)

@@ -1,6 +1,5 @@
 """A network that starts in the middle: in front of a layer, or behind it."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,10 @@ from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
 from compressibility.evaluation import folding, fusion, tracing
+from compressibility.evaluation.reference import FloatingDtypes, dtypes_of
 from compressibility.evaluation.responses import Convolution
-from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.networks.arithmetic import agree, cast, ieee_float32
+from compressibility.networks.copies import converted, copied
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Entry:
         """The network's output in lower precision, as float32."""
         assert self.lower is not None
         suffix, dtype = self.lower
-        answers: Tensor = suffix(output.to(dtype), *(value.to(dtype) for value in side))
+        answers: Tensor = suffix(*(cast(value, dtype) for value in (output, *side)))
         return answers.float()
 
     @property
@@ -68,16 +69,23 @@ class ResumableNetwork:
         example: Three images.
         outputs: What the network answers to them.
         lower: A precision for which entries get a second suffix, or none.
+        layout: How images and kernels lie in memory.
 
     Raises:
         NotTraceableError: The network cannot be traced.
     """
 
     def __init__(
-        self, network: nn.Module, example: Tensor, outputs: Tensor, lower: torch.dtype | None = None
+        self,
+        network: nn.Module,
+        example: Tensor,
+        outputs: Tensor,
+        lower: torch.dtype | None = None,
+        layout: torch.memory_format = torch.channels_last,
     ) -> None:
         """Trace and fold."""
         traced = tracing.trace(network)
+        self._layout = layout
         self._reasons = {
             layer: reason
             for layer, module in network.named_modules()
@@ -86,16 +94,21 @@ class ResumableNetwork:
         }
         self._factors = folding.fold_batch_norms(traced)
         with torch.inference_mode(), ieee_float32():
-            whole, part = _Shapes(traced, example), _Shapes(traced, example[:2])
+            whole, part = _Run(traced, example), _Run(traced, example[:2])
+            own = dtypes_of(network, example)
+        if whole.dtypes != own:
+            kinds = ", ".join(sorted(str(each) for each in whole.dtypes ^ own))
+            raise tracing.NotTraceableError(f"it computes in {kinds}, which tracing does not keep")
         if not agree(whole.outputs, outputs):
             raise tracing.NotTraceableError("the traced network answers otherwise")
-        for node, shape in whole.of.items():
-            if shape == (3, *shape[1:]) and part.of[node] == (2, *shape[1:]):
+        for node, shape in whole.shape.items():
+            if shape == (3, *shape[1:]) and part.shape[node] == (2, *shape[1:]):
                 node.meta[fusion.SHAPE] = shape[1:]
         self.bytes_per_image = whole.peak_bytes // len(example) + 1
         self.start: fx.Node = next(n for n in traced.graph.nodes if n.op == "placeholder")
         self._position = {node: number for number, node in enumerate(traced.graph.nodes)}
-        self.float32 = Parts(traced, {node: node for node in traced.graph.nodes}, torch.float32)
+        nodes = {node: node for node in traced.graph.nodes}
+        self.float32 = Parts(traced, nodes, torch.float32, layout)
         self.lower: Parts | None = None
         self.lower_reason = "behind it, the images of a batch are not apart"
         if lower is not None:
@@ -126,7 +139,7 @@ class ResumableNetwork:
                 suffix=self.float32.between([node, *side], None),
                 lower=lower,
                 convolution=Convolution.of(
-                    self._traced.get_submodule(layer), self._factors.get(layer)
+                    self._traced.get_submodule(layer), self._factors.get(layer), self._layout
                 ),
                 independent=independent,
             )
@@ -135,7 +148,8 @@ class ResumableNetwork:
     def _lowered(
         self, traced: GraphModule, dtype: torch.dtype, example: Tensor, outputs: Tensor
     ) -> "Parts | None":
-        other = copy.deepcopy(traced).to(dtype)
+        other = converted(copied(traced), dtype=dtype)
+        assert isinstance(other, GraphModule)
         try:
             with torch.inference_mode():
                 rounded = other(example.to(dtype))
@@ -146,7 +160,7 @@ class ResumableNetwork:
             self.lower_reason = f"the network answers otherwise in {dtype}"
             return None
         nodes = dict(zip(traced.graph.nodes, other.graph.nodes, strict=True))
-        return Parts(other, nodes, dtype)
+        return Parts(other, nodes, dtype, self._layout)
 
     def whole(self) -> GraphModule:
         """From the images to the network's output, float32."""
@@ -201,14 +215,22 @@ class Parts:
     """
 
     def __init__(
-        self, traced: GraphModule, nodes: Mapping[fx.Node, fx.Node], dtype: torch.dtype
+        self,
+        traced: GraphModule,
+        nodes: Mapping[fx.Node, fx.Node],
+        dtype: torch.dtype,
+        layout: torch.memory_format,
     ) -> None:
         """Parts of a traced network, whose floating numbers are of one dtype."""
         self.dtype = dtype
         self._traced = traced
         self._nodes = nodes
         weight = next(iter(traced.parameters()), torch.zeros(()))
-        self._fuses = weight.device.type == "cpu" and fusion.available(weight.dtype)
+        self._fuses = (
+            weight.device.type == "cpu"
+            and layout is torch.channels_last
+            and fusion.available(dtype)
+        )
         self._fused: dict[tuple[str, bool], fusion.FusedConvolution] = {}
         self._made: dict[tuple[tuple[fx.Node, ...], tuple[fx.Node, ...] | None], GraphModule] = {}
 
@@ -238,19 +260,40 @@ class Parts:
         return dict(zip(entry.before, part(*(known[node] for node in start)), strict=True))
 
 
-class _Shapes(fx.Interpreter):
-    """One run of a graph: the shape of every tensor, and the peak of the bytes held."""
+class _Run(fx.Interpreter):
+    """One run of a graph: its outputs, and what is computed on the way.
+
+    Attributes:
+        outputs: The network's.
+        shape: Of every tensor.
+        dtypes: The floating-point dtypes seen.
+        peak_bytes: The most that is held at once.
+
+    Raises:
+        NotTraceableError: An operation overwrites what it is given.
+    """
 
     def __init__(self, traced: GraphModule, example: Tensor) -> None:
         super().__init__(traced)
-        self.of: dict[fx.Node, tuple[int, ...]] = {}
+        self.shape: dict[fx.Node, tuple[int, ...]] = {}
         self.peak_bytes = 0
-        self.outputs: Tensor = self.run(example)
+        seen = FloatingDtypes()
+        with seen:
+            self.outputs: Tensor = self.run(example)
+        self.dtypes = seen.dtypes
 
     def run_node(self, n: fx.Node) -> Any:
+        given = [self.env[node] for node in n.all_input_nodes]
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        before = [tensor.clone() for tensor in tensors]
         value = super().run_node(n)
+        if not all(
+            torch.equal(a, b) or a.isnan().any() for a, b in zip(before, tensors, strict=True)
+        ):
+            raise tracing.NotTraceableError(f"operation {n.name} overwrites what it is given")
         if isinstance(value, Tensor):
-            self.of[n] = tuple(value.shape)
+            self.shape[n] = tuple(value.shape)
+            n.meta[fusion.DTYPE] = value.dtype
         held = sum(_bytes(v) for node, v in self.env.items() if node.op != "get_attr")
         self.peak_bytes = max(self.peak_bytes, held + _bytes(value))
         return value

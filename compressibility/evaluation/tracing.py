@@ -9,6 +9,8 @@ import torch
 from torch import fx, nn
 from torch.fx.graph_module import GraphModule
 
+from compressibility.networks.plainness import addition, global_hooks, is_plain, peculiarity
+
 _OUT_OF_PLACE: dict[Callable[..., Any], Callable[..., Any]] = {
     operator.iadd: operator.add,
     operator.isub: operator.sub,
@@ -65,16 +67,11 @@ class NotTraceableError(ValueError):
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return _is_plain(m) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    return any(
-        isinstance(module, base)
-        and type(module).forward is base.forward
-        and getattr(type(module), "_conv_forward", None) is getattr(base, "_conv_forward", None)
-        for base in (nn.Conv2d, nn.Linear)
-    )
+        return (
+            addition(m) is not None  # then its class does not say all that it does
+            or is_plain(m, nn.Conv2d, nn.Linear)
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
 
 def trace(model: nn.Module) -> GraphModule:
@@ -87,6 +84,10 @@ def trace(model: nn.Module) -> GraphModule:
         NotTraceableError: control flow that depends on the input, an in-place operation on a
             tensor that is used elsewhere, or more than one input or output.
     """
+    if global_hooks():
+        raise NotTraceableError("hooks are registered that every module calls")
+    if (reason := addition(model)) is not None:
+        raise NotTraceableError(f"the network itself {reason}")
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # user code runs on proxies here: it may raise anything
@@ -157,7 +158,7 @@ def _require_sole_use(traced: GraphModule, node: fx.Node) -> None:
     if isinstance(overwritten, fx.Node) and len(overwritten.users) == 1:
         if overwritten.op == "call_module":
             module = traced.get_submodule(str(overwritten.target))
-            if isinstance(module, _RETURN_NEW_TENSORS):
+            if is_plain(module, *_RETURN_NEW_TENSORS):
                 return
         if overwritten.op == "call_function" and overwritten.target in _RETURN_NEW:
             return
@@ -168,14 +169,18 @@ def _require_sole_use(traced: GraphModule, node: fx.Node) -> None:
 
 def reason_not_resumable(traced: GraphModule, layer: str) -> str | None:
     """Why the pass cannot be resumed at ``layer``'s output for a new kernel; None if it can."""
+    called = [str(n.target) for n in traced.graph.nodes if n.op == "call_module"]
+    around = next((each for each in called if layer.startswith(f"{each}.")), None)
+    if around is not None:
+        why = addition(traced.get_submodule(around)) or "is run as a whole"
+        return f"it lies in {around}, which {why}"
+    if layer not in called:
+        return "it is not called as a module of its own"
     module = traced.get_submodule(layer)
-    calls = [n for n in traced.graph.nodes if n.op == "call_module" and n.target == layer]
-    if not _is_plain(module):
-        return f"it is a {type(module).__name__}, not a plain Conv2d or Linear"
-    if len(calls) != 1:
-        return f"it is called {len(calls)} times in a forward pass"
-    if has_hooks(module):
-        return "it carries hooks"
+    if (reason := peculiarity(module)) is not None:
+        return f"it {reason}"
+    if called.count(layer) != 1:
+        return f"it is called {called.count(layer)} times in a forward pass"
     weight = module.weight
     owners = [
         path
@@ -187,11 +192,6 @@ def reason_not_resumable(traced: GraphModule, layer: str) -> str | None:
     if any(n.op == "get_attr" and n.target == f"{layer}.weight" for n in traced.graph.nodes):
         return "its weight is used outside the layer"
     return None
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether calling the module runs more than its forward pass."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def call_of(traced: GraphModule, layer: str) -> fx.Node:

@@ -35,6 +35,10 @@ class Variants(Protocol):
     def kernels(self) -> Iterable[Floating]:
         """Each kernel, (OUT, IN, KH, KW)."""
 
+    @property
+    def way(self) -> str:
+        """What tells how the outputs are computed."""
+
     def response(self, convolution: Convolution) -> Response:
         """The layer's outputs for each kernel."""
 
@@ -74,6 +78,11 @@ class Kernels:
         """Number of kernels."""
         return len(self.kernels)
 
+    @property
+    def way(self) -> str:
+        """One convolution for each kernel."""
+        return "kernels"
+
     def response(self, convolution: Convolution) -> Response:
         """One convolution for each kernel."""
         return responses.of_kernels(convolution, self.kernels)
@@ -105,6 +114,11 @@ class Truncations:
     def kernels(self) -> Iterator[Floating]:
         """Each truncated kernel."""
         return (self.decomposition.truncated(rank) for rank in self.ranks)
+
+    @property
+    def way(self) -> str:
+        """Small kernels in a row."""
+        return f"cut {self.decomposition.cut.label}"
 
     def response(self, convolution: Convolution) -> Response:
         """The layer's outputs for each rank; the ranks ascend strictly."""

@@ -28,6 +28,11 @@ def ieee_float32() -> Iterator[None]:
             each.fp32_precision = precision
 
 
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in another floating-point dtype; integers, booleans and complex numbers as is."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
 def agree(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> bool:
     """Whether two tensors differ by at most ``tolerance`` of the larger one's greatest value."""
     if one.shape != other.shape:

@@ -42,23 +42,22 @@ def converted(
         dtype: Of the floating-point numbers; their own where none is given.
         channels_last: Whether tensors of four dimensions lie channels last in memory.
     """
-    done: dict[int, Tensor] = {}
-
-    def convert(tensor: Tensor) -> Tensor:
-        if id(tensor) not in done:
-            lays_out = channels_last and tensor.ndim == 4
-            layout = torch.channels_last if lays_out else torch.preserve_format
-            done[id(tensor)] = tensor.to(dtype=dtype, memory_format=layout)
-        return done[id(tensor)]
-
+    for parameter in model.parameters():
+        parameter.data = _converted(parameter.data, dtype, channels_last)
+    buffers = {id(each): _converted(each, dtype, channels_last) for each in model.buffers()}
     for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            if parameter.is_floating_point():
-                parameter.data = convert(parameter.data)
-        for name, buffer in list(module.named_buffers(recurse=False)):
-            if buffer.is_floating_point():
-                module._buffers[name] = convert(buffer)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = buffers[id(buffer)]
     return model
+
+
+def _converted(tensor: Tensor, dtype: torch.dtype | None, channels_last: bool) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    lays_out = channels_last and tensor.ndim == 4
+    layout = torch.channels_last if lays_out else torch.preserve_format
+    return tensor.to(dtype=dtype, memory_format=layout)
 
 
 class _WithoutGraph(TorchFunctionMode):

@@ -63,8 +63,8 @@ def peculiarity(module: nn.Module) -> str | None:
 
 
 def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module is one of ``kinds`` and computes exactly what the first that fits does."""
-    return isinstance(module, kinds) and peculiarity(module) is None
+    """Whether a module is one of ``kinds``, if any are given, and computes what its class does."""
+    return (not kinds or isinstance(module, kinds)) and peculiarity(module) is None
 
 
 def global_hooks() -> bool:

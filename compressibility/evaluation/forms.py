@@ -1,0 +1,141 @@
+"""The form in which a network runs: float32, its channels last, if it then answers alike."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from compressibility.errors import UserError
+from compressibility.evaluation.reference import Reference, first_line
+from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.networks.copies import converted, copied
+from compressibility.networks.repeatability import require_repeatable
+from compressibility.networks.wrappers import uncompiled, unwrapped
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A copy of a network in evaluation mode, without gradients, as it runs.
+
+    Attributes:
+        network: The copy, on the device.
+        device: Where it runs.
+        dtype: Of images and of all that floats; none where the network's own dtypes are kept.
+        layout: How images of four dimensions lie in memory.
+        note: Why it is not float32 with the channels last; none if it is.
+    """
+
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype | None = torch.float32
+    layout: torch.memory_format = torch.channels_last
+    note: str | None = None
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Images as the copy takes them."""
+        images = images.to(self.device, self.dtype)
+        return images.contiguous(
+            memory_format=self.layout if images.ndim == 4 else torch.contiguous_format
+        )
+
+    def answers(self, images: Tensor) -> Tensor:
+        """What the copy answers to images, as it is."""
+        with torch.inference_mode(), ieee_float32(), uncompiled():
+            outputs: Tensor = self.network(self.prepared(images))
+        return outputs
+
+
+def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tuple[Form, Tensor]:
+    """The form in which a network runs fastest and answers as itself; its answers too.
+
+    Args:
+        model: The network, which is copied.
+        reference: The same, with a few images.
+        device: Where to run.
+
+    Returns:
+        The form, and what it answers to the images of the reference.
+
+    Raises:
+        UserError: The network cannot be copied, does not take the images, draws random numbers,
+            answers otherwise from run to run, answers otherwise than its copy, or answers an image
+            otherwise beside others.
+    """
+    reasons: list[str] = []
+    for dtype, layout in _candidates(model):
+        copy = copied(unwrapped(model)).eval().requires_grad_(False).to(device)
+        network = converted(copy, dtype=dtype, channels_last=layout is torch.channels_last)
+        form = Form(network, device, dtype, layout, reasons[-1] if reasons else None)
+        try:
+            with ieee_float32():
+                answers = require_repeatable(network, form.prepared(reference.images))
+        except UserError:
+            raise
+        except Exception as error:  # user code runs here: it may raise anything
+            reasons.append(f"{_called(form)} it fails ({first_line(error)})")
+            continue
+        answers = require_outputs(answers, len(reference.images))
+        _require_apart(form, reference.images, answers)
+        if not reference.disagreement(answers, {}):
+            return form, answers
+        reasons.append(f"{_called(form)} it answers otherwise")
+    if all("it fails" in reason for reason in reasons):
+        raise UserError(
+            f"the network does not take images of shape {tuple(reference.images.shape)}, "
+            f"{reference.images.dtype}: {reasons[-1]}"
+        )
+    raise UserError(
+        "a copy of the network answers otherwise than the network itself: something in it (a hook, "
+        "a function set on a module) holds on to the original; let it take the module that it is "
+        "called with"
+    )
+
+
+def require_outputs(outputs: object, n_images: int) -> Tensor:
+    """The outputs, if they are a tensor with one part for each image.
+
+    Raises:
+        UserError: They are not.
+    """
+    if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != n_images:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise UserError(
+            f"the network answers {n_images} images with {shape}: it must return logits of shape "
+            f"({n_images}, classes), or another tensor of {n_images} parts that the metric judges"
+        )
+    return outputs
+
+
+def require_alike(answers: Tensor, others: Tensor) -> None:
+    """Refuse answers to the same images in other company that are otherwise.
+
+    Raises:
+        UserError: They differ by more than rounding.
+    """
+    if not agree(answers, others, 1e-3):
+        raise UserError(
+            "the logits of an image change with the other images of its batch (a batch norm "
+            "without running statistics?): evaluate such a network image by image"
+        )
+
+
+def _candidates(model: nn.Module) -> list[tuple[torch.dtype | None, torch.memory_format]]:
+    """Dtypes and layouts, the fastest first."""
+    dtypes = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    own = (None, torch.contiguous_format)
+    if len(dtypes) > 1 and any(each.itemsize < 4 for each in dtypes):
+        return [own]  # in float32 it would compute something else
+    return [(torch.float32, torch.channels_last), (torch.float32, torch.contiguous_format), own]
+
+
+def _called(form: Form) -> str:
+    if form.dtype is None:
+        return "in its own precisions"
+    if form.layout is torch.channels_last:
+        return "with its channels last in memory"
+    return f"in {form.dtype}"
+
+
+def _require_apart(form: Form, images: Tensor, answers: Tensor) -> None:
+    for some in ([2, 0], [1]):
+        require_alike(form.answers(images[some]), answers[some])

@@ -1,0 +1,126 @@
+"""The network as it was given, on a few images: what everything that runs is held against."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.networks.kernels import evaluation_mode, substituted
+from compressibility.networks.wrappers import uncompiled, unwrapped
+from compressibility.tensors.arrays import Floating
+
+_TOLERANCE: Final = 1e-4
+"""By how much answers in float32 may differ, of the greatest."""
+_ROUNDINGS: Final = 8
+"""The same in a lower precision, in units of its rounding."""
+
+
+class Reference:
+    """The network as it was given, on three of the images.
+
+    Its kernels are replaced in place and put back, bit for bit. It runs in evaluation mode, on its
+    own device and in its own precision.
+
+    Attributes:
+        images: The three images, as given.
+        failure: Why the network does not run as given; empty if it does.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        """Run nothing yet."""
+        self.images = images[[0, len(images) // 2, -1]].detach()
+        self.failure = ""
+        self._model = unwrapped(model)
+        self._dtype: torch.dtype | None = None
+        self._tolerance = _TOLERANCE
+
+    def disagreement(self, answers: Tensor, kernels: Mapping[str, Floating]) -> bool:
+        """Whether the network with some kernels replaced answers otherwise; no if it fails to run.
+
+        Args:
+            answers: Of another form of the network to the three images.
+            kernels: Layer to kernel, (OUT, IN, KH, KW).
+        """
+        try:
+            with substituted(self._model, kernels):
+                own = self._answers()
+        except Exception as error:  # user code runs here: it may raise anything
+            self.failure = first_line(error)
+            return False
+        return not isinstance(own, Tensor) or not agree(
+            answers.cpu(), own.to("cpu", torch.float32), self._tolerance
+        )
+
+    def _answers(self) -> Any:
+        parameter = next(self._model.parameters(), None)
+        images = self.images if parameter is None else self.images.to(parameter.device)
+        dtypes = [images.dtype] if parameter is None else [images.dtype, parameter.dtype]
+        if self._dtype is not None:
+            dtypes = [self._dtype]
+        for dtype in dtypes:
+            seen = FloatingDtypes()
+            try:
+                with (
+                    evaluation_mode(self._model),
+                    torch.no_grad(),
+                    uncompiled(),
+                    ieee_float32(),
+                    seen,
+                ):
+                    answers = self._model(images.to(dtype))
+            except Exception:  # images of another dtype may be what it takes
+                if dtype is dtypes[-1]:
+                    raise
+                continue
+            self._dtype = dtype
+            self._tolerance = tolerance(seen.dtypes)
+            return answers
+        return None
+
+
+class FloatingDtypes(TorchFunctionMode):
+    """The floating-point dtypes of all that is computed while the context lasts."""
+
+    def __init__(self) -> None:
+        """See nothing yet."""
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Compute, and take note."""
+        result = func(*args, **kwargs or {})
+        self.dtypes |= {
+            value.dtype
+            for value in tree_leaves(result)
+            if isinstance(value, Tensor) and value.is_floating_point()
+        }
+        return result
+
+
+def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:
+    """The floating-point dtypes that a network computes in, as it is."""
+    seen = FloatingDtypes()
+    with seen:
+        network(images)
+    return seen.dtypes
+
+
+def tolerance(dtypes: set[torch.dtype]) -> float:
+    """By how much answers computed in some dtypes may differ, of the greatest."""
+    rounding = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
+    return max(_TOLERANCE, _ROUNDINGS * rounding)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
