@@ -269,6 +269,6 @@ def test_too_few_images_for_a_batch_are_refused(call, tmp_path) -> None:
     for name in ("dark", "bright"):
         (tmp_path / "few" / name).mkdir(parents=True)
         for number in range(20):
-            Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / f"{number}.png")
+            Image.new("RGB", (8, 8), (number,) * 3).save(tmp_path / "few" / name / f"{number}.png")
     asked = ("measure", "digits-vanilla", "--images", str(tmp_path / "few"), "--workers", "1")
     assert_taught(call(*asked), "few: 32 training images", "batch of 64")

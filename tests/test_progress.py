@@ -3,7 +3,7 @@ import re
 
 from rich.console import Console
 
-from compressibility.measuring.progress import Step, shown
+from compressibility.measuring.progress import Step, reading, shown
 from compressibility.networks.training import Progress
 
 
@@ -43,3 +43,25 @@ def test_in_a_terminal_one_bar_counts_the_jobs_and_one_the_epochs() -> None:
             counts.append(set(re.findall(r"\b\d/\d\b", told)))
     assert [max(each) for each in counts] == ["1/4", "3/4", "1/2", "2/2"]
     assert counts[1] >= {"0/2", "3/4"}
+
+
+def test_a_note_is_told_as_it_is_in_a_log_and_above_the_bars(capsys) -> None:
+    note = "pets: left 1 no image (cat/[notes].txt)"
+    screen = io.StringIO()
+    for console in (None, Console(file=screen, force_terminal=True, width=20)):
+        with shown("pets", console) as report:
+            report(Step(0, 0, (), note=note))
+    assert capsys.readouterr().err == f"{note}\n"
+    assert note in screen.getvalue()
+    assert "0/0" not in screen.getvalue()
+
+
+def test_reading_is_told_at_most_once_in_the_seconds_given(monkeypatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("compressibility.measuring.progress.time.monotonic", lambda: now)
+    steps: list[Step] = []
+    read = reading(steps.append, "reading", seconds=2)
+    for done in range(1, 12):
+        now = done * 0.5
+        read(done, 20)
+    assert steps == [Step(done, 20, ("reading",)) for done in (4, 8)]

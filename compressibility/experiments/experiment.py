@@ -10,6 +10,7 @@ from cattrs.strategies import configure_tagged_union
 
 from compressibility.errors import UserError
 from compressibility.evaluation import Precision
+from compressibility.networks import image_sets
 from compressibility.networks.architectures import Architecture
 from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
@@ -150,11 +151,16 @@ def on_folder(experiment: Experiment, folder: Path) -> Experiment:
     It is named for the folder: ``cifar10-vanilla`` on ``flowers`` is ``flowers-vanilla``.
 
     Raises:
-        ExperimentError: There is no such folder.
+        ExperimentError: There is no such folder, or it is named like an image set.
     """
     path = folder.resolve()
     if not path.is_dir():
         raise ExperimentError(f"{folder} is no folder: give one with a sub-folder for each class")
+    if path.name in image_sets.NAMES:
+        raise ExperimentError(
+            f"{folder} is named like the image set {path.name}, and its dataset would be taken for "
+            f"that one's: give it another name, such as my-{path.name}"
+        )
     network = experiment.title.rpartition(" on ")[0]
     return replace(
         experiment,

@@ -22,12 +22,16 @@ from compressibility.networks.training import Progress as Epochs
 
 @dataclass(frozen=True)
 class Step:
-    """How far a measurement is: jobs done of all, what is in hand, and how far a training is."""
+    """How far a measurement is: jobs done of all, what is in hand, and how far a training is.
+
+    A ``note`` is a line to be told as it is.
+    """
 
     done: int
     total: int
     in_hand: tuple[str, ...]
     training: Epochs | None = None
+    note: str = ""
 
 
 Report = Callable[[Step], None]
@@ -58,6 +62,9 @@ def shown(title: str, console: Console | None = None) -> Iterator[Report]:
     epochs = bars.add_task("epochs", visible=False)
 
     def report(step: Step) -> None:
+        if step.note:
+            _note(step.note, console)
+            return
         bars.start()
         hand = f" · {step.in_hand[0]}" if step.in_hand else ""
         bars.update(jobs, description=f"{title}{hand}", completed=step.done, total=step.total)
@@ -81,6 +88,23 @@ def shown(title: str, console: Console | None = None) -> Iterator[Report]:
         bars.stop()
 
 
+def reading(report: Report, what: str, seconds: float = 2.0) -> Callable[[int, int], None]:
+    """Tells ``report`` how many files are read of how many, at most once in ``seconds``."""
+    told = time.monotonic()
+
+    def read(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= seconds:
+            told = time.monotonic()
+            report(Step(done, total, (what,)))
+
+    return read
+
+
+def _note(text: str, console: Console) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
 def _epoch(training: Epochs) -> str:
     return f"epochs · training loss {training.loss:.3f}"
 
@@ -92,6 +116,9 @@ def _lines(title: str, console: Console) -> Report:
 
     def report(step: Step) -> None:
         nonlocal told
+        if step.note:
+            _note(step.note, console)
+            return
         idle = not step.in_hand and step.done < step.total
         if step == told or idle:
             return
@@ -99,11 +126,6 @@ def _lines(title: str, console: Console) -> Report:
         elapsed = timedelta(seconds=round(time.monotonic() - start))
         hand = f" · {', '.join(step.in_hand)}" if step.in_hand else ""
         epoch = f" · {training.epoch}/{training.epochs} {_epoch(training)}" if training else ""
-        console.print(
-            f"{elapsed} {title}{hand} · {step.done}/{step.total} done{epoch}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        _note(f"{elapsed} {title}{hand} · {step.done}/{step.total} done{epoch}", console)
 
     return report

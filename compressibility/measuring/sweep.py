@@ -20,9 +20,10 @@ from compressibility.experiments.experiment import (
     identity,
 )
 from compressibility.measuring.lock import exclusive
-from compressibility.measuring.progress import Report, Step
+from compressibility.measuring.progress import Report, Step, reading
 from compressibility.measuring.tasks import Bench, Task, Training, content_key
 from compressibility.measuring.workers import Hands, InThisProcess
+from compressibility.networks.image_sets import NAMES
 from compressibility.networks.kernels import find_kernels, unsupported, weights_hash
 from compressibility.networks.training import Progress
 from compressibility.quantities.quantity import coordinates
@@ -159,16 +160,21 @@ def measure(
     Raises:
         ExperimentError: ``out`` belongs to another experiment or other images, a layer is
             unknown, or a network that is measured in part is gone.
+        ImagesError: The images are not there, or cannot be read as they are meant.
         compressibility.store.netcdf.DatasetError: ``out`` is damaged or cannot be written.
         compressibility.measuring.lock.BusyError: Another process measures the experiment in this
             cache, or writes to ``out``.
     """
     bench = hands.bench if isinstance(hands, InThisProcess) else Bench(place)
+    of_folder = experiment.images not in NAMES and Path(experiment.images).is_dir()
+    if of_folder:
+        images = bench.images(experiment, reading(report, "reading the images"))
+        report(Step(0, 0, (), note=images.taken))
     if out.exists():
         held = _sweep(experiment, bench, out, layers)
         assert held.known is not None
         whole = all(held.holds(seed) for seed in seeds)
-        if not whole or Path(experiment.images).is_dir():
+        if not whole or of_folder:
             bench.require_images(experiment, held.known.attrs["images_checksum"])
         if whole:
             return held.known

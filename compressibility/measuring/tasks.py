@@ -73,12 +73,17 @@ class Bench:
         self._images: tuple[str, ImageSet] | None = None
         self._subject: tuple[Experiment, int, Subject] | None = None
 
-    def images(self, experiment: Experiment) -> ImageSet:
-        """The experiment's images; CIFAR is downloaded where it is not there."""
+    def images(
+        self, experiment: Experiment, report: Callable[[int, int], None] = lambda *_: None
+    ) -> ImageSet:
+        """The experiment's images; CIFAR is downloaded where it is not there.
+
+        Of a folder's files ``report`` is told how many are read, of how many.
+        """
         if self._images is None or self._images[0] != experiment.images:
             self._images = (
                 experiment.images,
-                image_sets.load(experiment.images, self.place.images),
+                image_sets.load(experiment.images, self.place.images, report),
             )
         return self._images[1]
 

@@ -38,6 +38,7 @@ class ImageSet:
 
     ``held_out`` is taken from the training images and serves every choice made after training;
     ``test`` serves the measurements. ``maximum`` is the largest intensity a pixel can have.
+    ``taken`` tells in one line what was taken of a folder and what was left.
     """
 
     name: str
@@ -46,16 +47,31 @@ class ImageSet:
     held_out: LabelledImages
     test: LabelledImages
     maximum: int = 255
+    taken: str = ""
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
+        by_channel = self.train.images.transpose(0, 1).flatten(1)
+        constant = by_channel.amin(dim=1) == by_channel.amax(dim=1)
+        if constant.any():
+            channel = int(constant.nonzero()[0])
+            raise ImagesError(
+                f"{self.name}: channel {channel + 1} of {len(constant)} is "
+                f"{int(by_channel[channel, 0])} everywhere in its {len(self.train)} training "
+                "images, and nothing can be learnt from it: give images in which every channel "
+                "varies, such as grey ones"
+            )
         intensities = self.train.images.to(torch.float64) / self.maximum
         mean = intensities.mean(dim=(0, 2, 3), keepdim=True)
         deviation = intensities.std(dim=(0, 2, 3), keepdim=True, correction=0)
         return mean.float(), deviation.float()
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Float32 images with the training images' zero mean and unit deviation a channel."""
+        """Float32 images with the training images' zero mean and unit deviation a channel.
+
+        Raises:
+            ImagesError: A channel of the training images does not vary.
+        """
         mean, deviation = (moment.to(images.device) for moment in self._moments)
         return (images.float() / self.maximum - mean) / deviation
 
