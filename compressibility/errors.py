@@ -25,3 +25,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"did you mean {near[0]}?"
     shown = [*names[:10], f"… ({len(names)} in all)"] if len(names) > 20 else names
     return f"choose from {', '.join(shown) or 'nothing'}"
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line.
+
+    >>> first_line(ValueError("no such layer\\nin the network"))
+    'no such layer'
+    """
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

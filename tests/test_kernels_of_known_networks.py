@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, prune
 from torchvision.models import resnet50
 from torchvision.ops.misc import Conv2dNormActivation
 
+from compressibility.errors import UserError
 from compressibility.networks import checkpoints
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.networks.kernels import (
@@ -81,7 +82,7 @@ def test_finding_leaves_modes_weights_buffers_and_hooks_as_they_were():
     assert [module.training for module in model.modules()] == modes
     assert weights_hash(model) == before
     assert not any(module._forward_hooks for module in model.modules())
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError, match=r"does not take an example of shape \(4, 5, 8, 8\), tor"):
         find_kernels(model, torch.zeros(4, 5, 8, 8))
     assert [module.training for module in model.modules()] == modes
     assert not any(module._forward_hooks for module in model.modules())

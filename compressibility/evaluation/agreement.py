@@ -1,6 +1,7 @@
 """Whether what runs answers as the network itself, with kernels replaced."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -10,8 +11,16 @@ from compressibility.evaluation.passes import Passes
 from compressibility.evaluation.reference import Reference
 from compressibility.evaluation.resumption import ResumableNetwork
 from compressibility.networks.arithmetic import ieee_float32
-from compressibility.networks.kernels import substituted
+from compressibility.networks.kernels import kernel_array, substituted
 from compressibility.tensors.arrays import Floating
+
+
+class Trial(NamedTuple):
+    """A variant to be held against the network: its passes, its number, its kernels by layer."""
+
+    passes: Passes
+    number: int
+    kernels: Mapping[str, Floating]
 
 
 class Agreement:
@@ -28,50 +37,49 @@ class Agreement:
         self._form = form
         self._known: dict[Hashable, bool] = {}
 
-    def resumed(
-        self,
-        network: ResumableNetwork,
-        passes: Passes,
-        kernels: Mapping[int, Mapping[str, Floating]],
-        way: Hashable,
-    ) -> bool:
-        """Whether passes that are entered at a layer answer as the network itself.
+    def resumed(self, network: ResumableNetwork, way: Hashable, trial: Callable[[], Trial]) -> bool:
+        """Whether a pass that is entered at a layer answers as the network itself.
 
         Args:
             network: What is entered.
-            passes: All variants.
-            kernels: Number to kernels of those that are to be compared.
-            way: What tells this way of computing from others; the first variants of it count.
+            way: What tells this way of computing from others.
+            trial: Gives a variant of it; asked the first time.
         """
         if way not in self._known:
+            passes, number, kernels = trial()
             start = network.start
             with torch.inference_mode(), ieee_float32():
                 images = self._form.prepared(self._reference.images)
                 values = network.float32.values(passes.entry, (start,), {start: images})
-                answers = dict(passes.among(values, list(kernels)))
-            self._known[way] = not any(
-                self._reference.disagreement(answers[number], variant)
-                for number, variant in kernels.items()
-            )
+                [(_, answers)] = passes.among(values, [number])
+            self._known[way] = not self._reference.disagreement(answers, kernels)
         return self._known[way]
 
-    def require_whole(self, kernels: Mapping[str, Floating]) -> None:
+    def require_whole(self, layers: Sequence[str]) -> None:
         """Refuse layers whose kernels, replaced in the copy, do not act as in the network itself.
 
         Raises:
             UserError: The copy answers otherwise.
         """
-        way = ("whole", frozenset(kernels))
+        way = ("whole", frozenset(layers))
         if way not in self._known:
+            kernels = {layer: striking(kernel_array(self._form.network, layer)) for layer in layers}
             with substituted(self._form.network, kernels):
                 answers = self._form.answers(self._reference.images)
             self._known[way] = not self._reference.disagreement(answers, kernels)
         if not self._known[way]:
             raise UserError(
-                f"{_named(list(kernels))}: a kernel replaced in a copy of the network does not act "
-                "as in the network itself: something (a hook, a function set on a module) holds on "
-                "to the original; let it take the module that it is called with"
+                f"{_named(layers)}: a kernel replaced in a copy of the network does not act as in "
+                "the network itself: something (a hook, a function set on a module) holds on to "
+                "the original; let it take the module that it is called with"
             )
+
+
+def striking(kernel: Floating) -> Floating:
+    """A kernel unlike another in every respect: order, size, mean."""
+    reversed_ = kernel.reshape(-1)[::-1].reshape(kernel.shape)
+    unlike: Floating = 2 * reversed_ + kernel.std() + 0.01
+    return unlike
 
 
 def _named(layers: Sequence[str]) -> str:

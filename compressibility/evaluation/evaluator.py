@@ -7,7 +7,7 @@ the ranks of a cut share one convolution, and only what lies behind the layer ru
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from compressibility.errors import UserError, nearest
 from compressibility.evaluation import batches, tracing
-from compressibility.evaluation.agreement import Agreement
-from compressibility.evaluation.forms import form_of, require_alike
+from compressibility.evaluation.agreement import Agreement, Trial, striking
+from compressibility.evaluation.forms import form_of
 from compressibility.evaluation.joint import portions
 from compressibility.evaluation.judging import Judge
 from compressibility.evaluation.metrics import (
@@ -38,7 +38,6 @@ from compressibility.evaluation.variants import (
     Variant,
     Variants,
     changes_of,
-    kernel_of,
 )
 from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
@@ -152,7 +151,7 @@ class Evaluator:
         """What the unchanged network answers, by whole forward passes."""
         baseline = baseline_of(self._form, self._images, self._labels, self.metric, self.batch_size)
         sampled = baseline.outputs[[0, len(self._images) // 2, -1]]
-        require_alike(torch.from_numpy(sampled), self._example_outputs.cpu())
+        self._form.require_alike(torch.from_numpy(sampled), self._example_outputs.cpu())
         return baseline
 
     def precision_behind(self, layer: str) -> Precision:
@@ -238,7 +237,7 @@ class Evaluator:
         for lower, some in resumed.items():
             if some and self._resumable is not None:
                 for numbers, passes in portions(self._resumable, variants, some, self._memory // 4):
-                    if self._agrees(passes, {0: variants[numbers[0]]}, way=some[numbers[0]].keys()):
+                    if self._agree_on_layers(list(some[numbers[0]])):
                         found |= zip(numbers, self._judged(passes, lower=lower), strict=True)
                     else:
                         found |= {number: self._whole(variants[number]) for number in numbers}
@@ -252,7 +251,7 @@ class Evaluator:
         entry = self._resumable.entry(layer)
         stack = max(1, self.batch_size // len(self._images)) if entry.independent else 1
         passes = OneLayer(entry, groups, stack)
-        if all(self._agrees(passes, *some) for some in _compared(layer, groups)):
+        if self._agree_on_layers([layer]) and self._agree_on_ways(layer, passes, groups):
             return self._judged(passes, lower=self._lowers(layer))
         return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
 
@@ -260,15 +259,36 @@ class Evaluator:
         judge = self._judge.checked if lower else self._judge.exact
         return judge(passes, self.baseline)
 
-    def _agrees(self, passes: Passes, some: Mapping[int, Variant], way: Iterable[str]) -> bool:
-        """Whether passes give what the network itself answers; it is noted if not."""
+    def _agree_on_layers(self, layers: Sequence[str]) -> bool:
+        """Whether layers with kernels quite unlike theirs answer as in the network itself."""
         assert self._resumable is not None
-        kernels = {
-            number: {layer: kernel_of(replacement) for layer, replacement in variant.items()}
-            for number, variant in some.items()
-        }
-        layers = list(dict.fromkeys(layer for variant in some.values() for layer in variant))
-        agrees = self._agreement.resumed(self._resumable, passes, kernels, frozenset(way))
+        resumable, network = self._resumable, self._form.network
+
+        def trial() -> Trial:
+            variant = {layer: striking(kernel_array(network, layer)) for layer in layers}
+            changes = dict.fromkeys(layers, b"")
+            [(_, passes)] = portions(resumable, [variant], {0: changes}, self._memory)
+            return Trial(passes, 0, variant)
+
+        return self._agree("striking", layers, trial)
+
+    def _agree_on_ways(self, layer: str, passes: OneLayer, groups: Sequence[Variants]) -> bool:
+        """Whether one variant of each group of a layer answers as in the network itself."""
+        first, agreed = 0, True
+        for group in groups:
+            middle = len(group) // 2
+
+            def trial(group: Variants = group, middle: int = middle, first: int = first) -> Trial:
+                kernel = next(itertools.islice(group.kernels, middle, None))
+                return Trial(passes, first + middle, {layer: kernel})
+
+            agreed = agreed and self._agree(group.way, [layer], trial)
+            first += len(group)
+        return agreed
+
+    def _agree(self, way: str, layers: Sequence[str], trial: Callable[[], Trial]) -> bool:
+        assert self._resumable is not None
+        agrees = self._agreement.resumed(self._resumable, (way, frozenset(layers)), trial)
         if not agrees:
             for layer in layers:
                 self.notes[layer] = (
@@ -278,9 +298,7 @@ class Evaluator:
         return agrees
 
     def _whole(self, variant: Variant) -> Evaluation:
-        self._agreement.require_whole(
-            {layer: kernel_of(replacement) for layer, replacement in variant.items()}
-        )
+        self._agreement.require_whole(list(variant))
         return whole(
             self._form,
             self._images,
@@ -321,15 +339,3 @@ class Evaluator:
                 reason = str(error)
         self.notes[""] = f"every layer is measured by whole forward passes: {reason}"
         return None
-
-
-def _compared(
-    layer: str, groups: Sequence[Variants]
-) -> Iterator[tuple[Mapping[int, Variant], list[str]]]:
-    """One variant of each group of a layer, and what tells how it is computed."""
-    first = 0
-    for group in groups:
-        middle = len(group) // 2
-        kernel = next(itertools.islice(group.kernels, middle, None))
-        yield {first + middle: {layer: kernel}}, [layer, group.way]
-        first += len(group)

@@ -1,13 +1,13 @@
 """The form in which a network runs: float32, its channels last, if it then answers alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from compressibility.errors import UserError
-from compressibility.evaluation.reference import Reference, first_line
-from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.errors import UserError, first_line
+from compressibility.evaluation.reference import FloatingDtypes, Reference, tolerance
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped
@@ -23,6 +23,7 @@ class Form:
         dtype: Of images and of all that floats; none where the network's own dtypes are kept.
         layout: How images of four dimensions lie in memory.
         note: Why it is not float32 with the channels last; none if it is.
+        tolerance: By how much its answers may differ, of the greatest, if computed otherwise.
     """
 
     network: nn.Module
@@ -30,6 +31,7 @@ class Form:
     dtype: torch.dtype | None = torch.float32
     layout: torch.memory_format = torch.channels_last
     note: str | None = None
+    tolerance: float = TOLERANCE
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images as the copy takes them."""
@@ -37,6 +39,18 @@ class Form:
         return images.contiguous(
             memory_format=self.layout if images.ndim == 4 else torch.contiguous_format
         )
+
+    def require_alike(self, answers: Tensor, others: Tensor) -> None:
+        """Refuse answers to the same images that are otherwise in other company.
+
+        Raises:
+            UserError: They differ by more than rounding.
+        """
+        if not agree(answers, others, self.tolerance):
+            raise UserError(
+                "the logits of an image change with the other images of its batch (a batch norm "
+                "without running statistics?): evaluate such a network image by image"
+            )
 
     def answers(self, images: Tensor) -> Tensor:
         """What the copy answers to images, as it is."""
@@ -67,13 +81,14 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         network = converted(copy, dtype=dtype, channels_last=layout is torch.channels_last)
         form = Form(network, device, dtype, layout, reasons[-1] if reasons else None)
         try:
-            with ieee_float32():
+            with ieee_float32(), (seen := FloatingDtypes()):
                 answers = require_repeatable(network, form.prepared(reference.images))
         except UserError:
             raise
         except Exception as error:  # user code runs here: it may raise anything
             reasons.append(f"{_called(form)} it fails ({first_line(error)})")
             continue
+        form = replace(form, tolerance=tolerance(seen.dtypes))
         answers = require_outputs(answers, len(reference.images))
         _require_apart(form, reference.images, answers)
         if not reference.disagreement(answers, {}):
@@ -106,19 +121,6 @@ def require_outputs(outputs: object, n_images: int) -> Tensor:
     return outputs
 
 
-def require_alike(answers: Tensor, others: Tensor) -> None:
-    """Refuse answers to the same images in other company that are otherwise.
-
-    Raises:
-        UserError: They differ by more than rounding.
-    """
-    if not agree(answers, others, 1e-3):
-        raise UserError(
-            "the logits of an image change with the other images of its batch (a batch norm "
-            "without running statistics?): evaluate such a network image by image"
-        )
-
-
 def _candidates(model: nn.Module) -> list[tuple[torch.dtype | None, torch.memory_format]]:
     """Dtypes and layouts, the fastest first."""
     dtypes = {each.dtype for each in model.parameters() if each.is_floating_point()}
@@ -138,4 +140,4 @@ def _called(form: Form) -> str:
 
 def _require_apart(form: Form, images: Tensor, answers: Tensor) -> None:
     for some in ([2, 0], [1]):
-        require_alike(form.answers(images[some]), answers[some])
+        form.require_alike(form.answers(images[some]), answers[some])

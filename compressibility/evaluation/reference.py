@@ -8,15 +8,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from compressibility.networks.arithmetic import agree, ieee_float32
+from compressibility.errors import first_line
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.kernels import evaluation_mode, substituted
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
-_TOLERANCE: Final = 1e-4
-"""By how much answers in float32 may differ, of the greatest."""
 _ROUNDINGS: Final = 8
-"""The same in a lower precision, in units of its rounding."""
+"""By how much answers in a lower precision may differ, of the greatest, in units of rounding."""
 
 
 class Reference:
@@ -36,7 +35,7 @@ class Reference:
         self.failure = ""
         self._model = unwrapped(model)
         self._dtype: torch.dtype | None = None
-        self._tolerance = _TOLERANCE
+        self._tolerance = TOLERANCE
 
     def disagreement(self, answers: Tensor, kernels: Mapping[str, Floating]) -> bool:
         """Whether the network with some kernels replaced answers otherwise; no if it fails to run.
@@ -118,9 +117,4 @@ def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:
 def tolerance(dtypes: set[torch.dtype]) -> float:
     """By how much answers computed in some dtypes may differ, of the greatest."""
     rounding = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
-    return max(_TOLERANCE, _ROUNDINGS * rounding)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
+    return max(TOLERANCE, _ROUNDINGS * rounding)

@@ -117,7 +117,8 @@ def _make_out_of_place(traced: GraphModule) -> None:
             case "call_module":
                 module = traced.get_submodule(node.target)
                 if getattr(module, "inplace", False):
-                    _require_sole_use(traced, node)
+                    if not _does_nothing(module):
+                        _require_sole_use(traced, node)
                     setattr(module, "inplace", False)  # noqa: B010
             case "call_function" if node.target in _OUT_OF_PLACE:
                 _require_sole_use(traced, node)
@@ -135,6 +136,10 @@ def _make_out_of_place(traced: GraphModule) -> None:
             case "call_method" if node.target.endswith("_") and not node.target.endswith("__"):
                 _require_sole_use(traced, node)
                 node.target = node.target[:-1]
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    return is_plain(module, nn.modules.dropout._DropoutNd) and not module.training
 
 
 def _writes(function: Callable[..., Any]) -> bool:

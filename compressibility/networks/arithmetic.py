@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -33,7 +33,14 @@ def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def agree(one: Tensor, other: Tensor, tolerance: float = 1e-4) -> bool:
+TOLERANCE: Final = 2e-5
+"""By how much float32 answers of one network may differ, of the greatest, if computed otherwise.
+
+In networks of torchvision, folded and fused or not, differences up to 4e-6 were seen.
+"""
+
+
+def agree(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> bool:
     """Whether two tensors differ by at most ``tolerance`` of the larger one's greatest value."""
     if one.shape != other.shape:
         return False

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from compressibility.errors import UserError, nearest
+from compressibility.errors import UserError, first_line, nearest
 from compressibility.networks.refusals import KINDS, kind_of, refusals
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
@@ -62,7 +62,8 @@ def find_kernels(
         kinds: Names out of ``KINDS``.
 
     Raises:
-        UserError: A kind is unknown, the batch is empty, or a layer is still uninitialised.
+        UserError: A kind is unknown, the batch is empty, a layer is still uninitialised, or the
+            network does not take the example.
     """
     _require_known(kinds)
     model = unwrapped(model)
@@ -241,6 +242,11 @@ def _output_positions(
     try:
         with evaluation_mode(model), torch.no_grad(), uncompiled():
             model(example_input)
+    except Exception as error:  # user code runs here: it may raise anything
+        raise UserError(
+            f"the network does not take an example of shape {tuple(example_input.shape)}, "
+            f"{example_input.dtype}: {first_line(error)}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

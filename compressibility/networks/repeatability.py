@@ -13,9 +13,6 @@ from compressibility.errors import UserError
 from compressibility.networks.arithmetic import agree
 from compressibility.networks.wrappers import uncompiled
 
-TOLERANCE = 1e-5
-"""By how much answers may differ from run to run, of the greatest; threads may sum in any order."""
-
 
 def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
     """What a network answers to images, if it does so whenever it is asked.
@@ -46,7 +43,7 @@ def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
                 )
             if asked is not images or not isinstance(answers, Tensor):
                 continue
-            if first is not None and not agree(answers, first, TOLERANCE):
+            if first is not None and not agree(answers, first):
                 raise UserError(
                     "the network answers the same images otherwise from run to run: it must "
                     "neither draw random numbers nor depend on what it answered before"
