@@ -28,9 +28,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in a line.
+    r"""What an error says, in a line.
 
-    >>> first_line(ValueError("no such layer\\nin the network"))
+    >>> first_line(ValueError("no such layer\nin the network"))
     'no such layer'
     """
     return (str(error).strip() or type(error).__name__).split("\n")[0]

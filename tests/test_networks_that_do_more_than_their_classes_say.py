@@ -246,7 +246,7 @@ class TestPatched:
         labels = answered(network, images).argmax(1)
         evaluator = Evaluator(network, images, labels)
         with pytest.raises(
-            UserError, match=r"'body\.0': a kernel replaced in a copy .* does not act"
+            UserError, match=r"layer body\.0: a kernel replaced in a copy .* does not act"
         ):
             evaluator.kernels("body.0", [0 * kernel_array(network, "body.0")])
         assert_right(network, ["stem", "tail"], images)
@@ -258,7 +258,7 @@ class TestPatched:
         images = images_of()
         labels = answered(network, images).argmax(1)
         evaluator = Evaluator(network, images, labels)
-        with pytest.raises(UserError, match=r"layer 'body\.0': a kernel replaced in a copy"):
+        with pytest.raises(UserError, match=r"layer body\.0: a kernel replaced in a copy"):
             evaluator.kernels("body.0", [2 * kernel_array(network, "body.0")])
 
 
@@ -459,7 +459,7 @@ def test_answers_that_are_not_defined_are_refused(name: str, way: str) -> None:
 
 
 def test_images_that_the_network_does_not_take_are_refused_in_a_line() -> None:
-    with pytest.raises(UserError, match=r"does not take images of shape \(3, 4, 8, 8\)") as caught:
+    with pytest.raises(UserError, match=r"does not take a batch of shape \(3, 4, 8, 8\)") as caught:
         Evaluator(drawn(Network()), images_of((4, 8, 8)), torch.zeros(90, dtype=torch.int64))
     assert "\n" not in str(caught.value)
 
@@ -483,3 +483,45 @@ def test_a_hook_that_overwrites_its_input() -> None:
     network = drawn(Overwriting())
     network.body.register_forward_pre_hook(overwriting)
     assert_right(network, ALL, images_of(), noted=[""])
+
+
+class Recording(Network):
+    """Counts and averages what it is given, and keeps the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.register_buffer("average", torch.zeros(3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        self.last = images
+        self.average.lerp_(images.mean(dim=(0, 2, 3)), 0.1)
+        return super().forward(images)
+
+
+def test_a_network_is_left_as_it_was() -> None:
+    network, images = drawn(Recording()), images_of()
+    find_kernels(network, images)
+    evaluator = Evaluator(network, images, torch.zeros(90, dtype=torch.int64))
+    evaluator.kernels("tail", [0 * kernel_array(network, "tail")])
+    assert network.calls == 0
+    assert not hasattr(network, "last")
+    assert not network.average.any()
+    assert network.training
+
+
+class WritingIntoImages(Network):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.mul_(2))
+
+
+def test_a_network_that_overwrites_its_images() -> None:
+    network, images = drawn(WritingIntoImages()), images_of()
+    before = images.clone()
+    labels = torch.arange(90) % N_CLASSES
+    kernel = 0.4 * kernel_array(network, "tail")
+    found = Evaluator(network, images, labels).kernels("tail", [kernel])[0]
+    assert torch.equal(images, before)
+    [(count, loss)] = by_hand(network, "tail", [kernel], images, labels)
+    assert (found.n_correct, found.loss) == (count, pytest.approx(loss, rel=1e-5))

@@ -83,4 +83,4 @@ def striking(kernel: Floating) -> Floating:
 
 
 def _named(layers: Sequence[str]) -> str:
-    return f"layer {layers[0]!r}" if len(layers) == 1 else f"layers {', '.join(layers)}"
+    return f"layer{'s' * (len(layers) > 1)} {', '.join(layers)}"

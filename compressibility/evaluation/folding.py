@@ -28,8 +28,8 @@ def fold_batch_norms(traced: GraphModule) -> dict[str, Tensor]:
             and source.op == "call_module"
             and len(source.users) == 1
             and n_calls[source.target] == n_calls[node.target] == 1
-            and reason_not_resumable(traced, str(source.target)) is None
             and isinstance(modules[str(source.target)], nn.Conv2d)
+            and reason_not_resumable(traced, str(source.target)) is None
         ):
             continue
         norm, conv = modules[node.target], modules[str(source.target)]

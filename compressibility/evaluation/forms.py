@@ -55,7 +55,7 @@ class Form:
     def answers(self, images: Tensor) -> Tensor:
         """What the copy answers to images, as it is."""
         with torch.inference_mode(), ieee_float32(), uncompiled():
-            outputs: Tensor = self.network(self.prepared(images))
+            outputs: Tensor = self.network(self.prepared(images).clone())  # it may write there
         return outputs
 
 
@@ -96,7 +96,7 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         reasons.append(f"{_called(form)} it answers otherwise")
     if all("it fails" in reason for reason in reasons):
         raise UserError(
-            f"the network does not take images of shape {tuple(reference.images.shape)}, "
+            f"the network does not take a batch of shape {tuple(reference.images.shape)}, "
             f"{reference.images.dtype}: {reasons[-1]}"
         )
     raise UserError(

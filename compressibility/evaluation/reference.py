@@ -70,7 +70,7 @@ class Reference:
                     ieee_float32(),
                     seen,
                 ):
-                    answers = self._model(images.to(dtype))
+                    answers = self._model(images.to(dtype, copy=True))
             except Exception:  # images of another dtype may be what it takes
                 if dtype is dtypes[-1]:
                     raise
@@ -110,7 +110,7 @@ def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:
     """The floating-point dtypes that a network computes in, as it is."""
     seen = FloatingDtypes()
     with seen:
-        network(images)
+        network(images.clone())
     return seen.dtypes
 
 

@@ -84,6 +84,8 @@ class ResumableNetwork:
         layout: torch.memory_format = torch.channels_last,
     ) -> None:
         """Trace and fold."""
+        with torch.inference_mode(), ieee_float32():
+            own = dtypes_of(network, example)
         traced = tracing.trace(network)
         self._layout = layout
         self._reasons = {
@@ -95,11 +97,10 @@ class ResumableNetwork:
         self._factors = folding.fold_batch_norms(traced)
         with torch.inference_mode(), ieee_float32():
             whole, part = _Run(traced, example), _Run(traced, example[:2])
-            own = dtypes_of(network, example)
         if whole.dtypes != own:
             kinds = ", ".join(sorted(str(each) for each in whole.dtypes ^ own))
             raise tracing.NotTraceableError(f"it computes in {kinds}, which tracing does not keep")
-        if not agree(whole.outputs, outputs):
+        if not isinstance(whole.outputs, Tensor) or not agree(whole.outputs, outputs):
             raise tracing.NotTraceableError("the traced network answers otherwise")
         for node, shape in whole.shape.items():
             if shape == (3, *shape[1:]) and part.shape[node] == (2, *shape[1:]):

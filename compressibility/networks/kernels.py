@@ -255,13 +255,27 @@ def _output_positions(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Put ``model`` into evaluation mode; each module then returns to its own mode."""
-    modes = {module: module.training for module in model.modules()}
+    """Put ``model`` into evaluation mode while the context lasts.
+
+    On leaving, modes, buffers and attributes are what they were, whatever the network does to them
+    while it answers.
+    """
+    modules = list(model.modules())
+    attributes = [dict(vars(module)) for module in modules]
+    buffers = [{**module._buffers} for module in modules]
+    values = {id(each): each.detach().clone() for each in model.buffers()}
     try:
         yield model.eval()
     finally:
-        for module, training in modes.items():
-            module.training = training
+        for module, own, held in zip(modules, attributes, buffers, strict=True):
+            vars(module).clear()
+            vars(module).update(own)
+            module._buffers.clear()
+            module._buffers.update(held)
+        with torch.no_grad():
+            for buffer in model.buffers():
+                if not torch.equal(buffer, values[id(buffer)]):
+                    buffer.copy_(values[id(buffer)])
 
 
 def _nearest(model: nn.Module, layer: str) -> str:

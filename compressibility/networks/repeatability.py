@@ -32,10 +32,10 @@ def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
     """
     with torch.no_grad(), uncompiled(), _chance_restored(images.device):
         first: Any = None
-        others = images.flip(0)
+        others = images.flip(0) / 2
         for number, asked in enumerate((images, images, others, images, images, images)):
             before = _seeded(number, images.device)
-            answers = network(asked)
+            answers = network(asked.clone())  # it may write into what it is given
             if (source := _drawn(before, images.device)) is not None:
                 raise UserError(
                     f"the network draws random numbers ({source}) in evaluation mode, so that its "
