@@ -1,12 +1,15 @@
 """A smaller network: its layers truncated, and realised as chains of small layers."""
 
-import copy
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from compressibility.errors import UserError
+from compressibility.networks.copies import copied
 from compressibility.networks.factorized import factorize
 from compressibility.networks.kernels import find_kernels, kernel_array, kernel_layer
+from compressibility.networks.plainness import method_set_on
+from compressibility.networks.wrappers import unwrapped
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose
@@ -50,7 +53,7 @@ def compress(network: nn.Module, chains: Mapping[str, Chain]) -> nn.Module:
         chains: Module path to the chain that takes the layer's place.
 
     Raises:
-        UserError: A layer is unknown.
+        UserError: A layer is unknown, or lies in a module with a method set on it.
         ValueError: Its chain cannot be realised.
 
     >>> import torch
@@ -62,7 +65,20 @@ def compress(network: nn.Module, chains: Mapping[str, Chain]) -> nn.Module:
     >>> count(small) < count(network)
     True
     """
-    smaller = copy.deepcopy(network)
+    smaller = copied(unwrapped(network))
     for layer, chain in chains.items():
+        _require_replaceable(smaller, layer)
         smaller.set_submodule(layer, factorize(kernel_layer(smaller, layer), chain))
     return smaller
+
+
+def _require_replaceable(network: nn.Module, layer: str) -> None:
+    """Refuse a layer in a module whose own function may call the original layer instead."""
+    parts = layer.split(".")
+    for around in (".".join(parts[:end]) for end in range(len(parts))):
+        if (method := method_set_on(network.get_submodule(around))) is not None:
+            name = f"module {around!r}" if around else "the network"
+            raise UserError(
+                f"layer {layer!r} cannot be replaced: {name}, in which it lies, has a {method} set "
+                "on it, which may hold on to the layer: define it in a class instead"
+            )

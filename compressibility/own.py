@@ -6,6 +6,7 @@ from dataclasses import asdict
 from hashlib import sha256
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor, nn
 
@@ -129,8 +130,10 @@ def measure(
         Truncation(tuple(thresholds)),
         Controls(levels, initial=False),
     )
-    digest = sha256(images.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(labels.detach().cpu().contiguous().numpy().tobytes())
+    digest = sha256()
+    for tensor in (images, labels):
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy().tobytes())
     dataset = layout.blank(
         chosen,
         seeds=(seed,),

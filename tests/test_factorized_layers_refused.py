@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from compressibility.compression import compress, truncations
+from compressibility.errors import UserError
 from compressibility.networks.factorized import SharedConv2d, factorize
 from compressibility.tensors.chains import Chain, Link
 from compressibility.tensors.modes import Cut, Mode
@@ -172,3 +174,23 @@ def test_a_layer_with_a_hook_is_refused():
     layer.register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match="it carries a forward hook, which small kernels"):
         factorize(layer, decomposition((6, 4, 3, 3)).chain(2))
+
+
+def test_a_layer_in_a_module_with_a_function_set_on_it_is_refused():
+    """The copy's function would call the original layer."""
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()), nn.Conv2d(8, 8, 3))
+    chains = truncations(network, torch.zeros(1, 8, 8, 8), norm_loss=0.5)
+    original = network[0].forward
+    network[0].forward = lambda images: original(images) + 1
+    with pytest.raises(UserError, match=r"'0\.0' cannot be replaced: module '0', in which it lies"):
+        compress(network, chains)
+    compress(network, {"1": chains["1"]})
+
+
+def test_a_compiled_network_is_compressed_as_what_is_in_it():
+    network, images = nn.Sequential(nn.Conv2d(8, 8, 3), nn.ReLU()).eval(), torch.randn(2, 8, 8, 8)
+    compiled = torch.compile(network, backend="eager")
+    compiled(images)
+    chains = truncations(compiled, images, norm_loss=0.5)
+    ours, theirs = (compress(each, chains)(images) for each in (compiled, network))
+    assert torch.equal(ours, theirs)

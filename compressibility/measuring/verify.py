@@ -1,6 +1,5 @@
 """Recomputing a random sample of a stored dataset from its networks and images."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from compressibility.experiments.networks import Place
 from compressibility.measuring.tasks import Bench
 from compressibility.networks import image_sets
 from compressibility.networks.arithmetic import ieee_float32
+from compressibility.networks.copies import copied
 from compressibility.networks.kernels import substituted
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.quantity import generator
@@ -162,7 +162,7 @@ class _Recomputed:
     def __init__(self, subject: Subject, experiment: Experiment) -> None:
         self.subject = subject
         self._experiment = experiment
-        self._network = copy.deepcopy(subject.network).to(subject.device)
+        self._network = copied(subject.network).to(subject.device)
         self._before = self._logits()
 
     def check(self, variant: Variant, held: xr.Dataset) -> Check:

@@ -72,26 +72,28 @@ def global_hooks() -> bool:
     return any(getattr(torch_module, name) for name in _GLOBAL_HOOKS)
 
 
+def method_set_on(module: nn.Module) -> str | None:
+    """The first method that stands in the object itself, not in its class; None if none does."""
+    own, kind = vars(module), type(module)
+    return next(
+        (name for name in own if callable(own[name]) and callable(getattr(kind, name, None))), None
+    )
+
+
 def overridden(module: nn.Module) -> str | None:
     """The first method with arithmetic that a module has otherwise than its ``torch.nn`` class.
 
     It stands in the object itself, or in a subclass.
     """
     kind: type = type(module)
-    return next(_set_on(module), None) or _overridden_by(kind)
-
-
-def _set_on(module: nn.Module) -> Iterator[str]:
-    """The methods that stand in the object itself."""
-    kind = type(module)
-    own = vars(module)
-    return (name for name in own if callable(own[name]) and callable(getattr(kind, name, None)))
+    return method_set_on(module) or _overridden_by(kind)
 
 
 def _additions(module: nn.Module) -> Iterator[str]:
     own = vars(module)
     yield from (f"carries {name}" for key, name in _HOOKS.items() if own.get(key))
-    yield from (f"has a {name} set on it" for name in _set_on(module))
+    if (name := method_set_on(module)) is not None:
+        yield f"has a {name} set on it"
     if parametrize.is_parametrized(module):
         computed: Any = module.parametrizations
         yield f"computes its {' and '.join(computed)} anew in every pass"
