@@ -1,14 +1,31 @@
 """The strategies draw what they promise, and reach all of it."""
 
+from dataclasses import replace
+from random import Random
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
+from compressibility.networks.kernels import weights_hash
 from compressibility.tensors.cp import cp_kernel
 from compressibility.tensors.modes import CUTS, matricize, matrix_shape
 from compressibility.tensors.spectra import Spectrum
+from property_tests.evaluation_law import answered, undefined
+from property_tests.networks import (
+    HEADS,
+    STEMS,
+    Description,
+    DrawnNetwork,
+    built,
+    description,
+    descriptions,
+)
+from property_tests.oddities import ODDITIES
+from property_tests.pieces import PIECES
 from property_tests.strategies import (
     DTYPES,
     EPS,
@@ -156,3 +173,97 @@ def test_drawn_components_are_unit_and_linearly_independent(drawn: DrawnComponen
 def test_a_search_for_what_is_never_drawn_fails() -> None:
     with pytest.raises(NoSuchExample):
         find(shapes(), lambda shape: min(shape) < 1, settings=settings(database=None))
+
+
+KINDS = [
+    *(("pieces", name) for name in PIECES),
+    *(("stem", name) for name in STEMS),
+    *(("head", name) for name in HEADS),
+    *(("oddity", name) for name in ("", *ODDITIES)),
+]
+TRIES = 12
+"""Networks in which an oddity is planted; in one of them dead values may hide it."""
+
+
+@pytest.fixture(scope="module")
+def drawn_kinds() -> set[tuple[str, str]]:
+    kinds: set[tuple[str, str]] = set()
+
+    @settings(SEARCH, max_examples=4000)
+    @given(descriptions())
+    def draw(drawn: Description) -> None:
+        kinds.update(("pieces", name) for name, _ in drawn.pieces)
+        kinds.update((key, getattr(drawn, key)) for key in ("stem", "head", "oddity"))
+
+    draw()
+    return kinds
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=" ".join)
+def test_networks_of_every_kind_are_reached(kind: tuple[str, str], drawn_kinds: object) -> None:
+    assert kind in drawn_kinds
+
+
+@given(descriptions(oddity=""))
+def test_a_drawn_network_answers_each_image_alone_as_among_others(drawn: Description) -> None:
+    with built(drawn) as network:
+        assert network.images.shape[0] == len(network.labels) == drawn.n_images
+        assert undefined(network) == ""
+
+
+@given(descriptions(oddity=""))
+def test_the_same_description_builds_the_same_network(drawn: Description) -> None:
+    with built(drawn) as one, built(drawn) as other:
+        assert weights_hash(one.network) == weights_hash(other.network)
+        assert torch.equal(logits_of(one), logits_of(other))
+        assert torch.equal(one.labels, other.labels)
+
+
+def logits_of(drawn: DrawnNetwork) -> torch.Tensor:
+    answers = answered(drawn.network, drawn.images)
+    return (answers if isinstance(answers, torch.Tensor) else answers[0]).float()
+
+
+def planted(name: str) -> list[Description]:
+    return [description(Random(seed), oddity=name) for seed in range(TRIES)]
+
+
+@pytest.mark.parametrize("name", [n for n in ODDITIES if not ODDITIES[n].words])
+def test_a_planted_oddity_changes_the_answers_or_not_as_it_says(name: str) -> None:
+    """Against the same network without it."""
+    changed = []
+    for drawn in planted(name):
+        with built(drawn) as odd:
+            found = logits_of(odd)
+        with built(replace(drawn, oddity="")) as sound:
+            expected = logits_of(sound)
+        alike = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3)
+        changed.append(not alike)
+    assert sum(changed) > TRIES // 2 if ODDITIES[name].changes else not any(changed)
+
+
+@pytest.mark.parametrize("name", [n for n in ODDITIES if ODDITIES[n].words])
+def test_a_planted_oddity_makes_the_answers_undefined(name: str) -> None:
+    """By chance and state from run to run, by the batch image by image."""
+    words = ODDITIES[name].words
+    ways = []
+    for drawn in planted(name):
+        with built(drawn) as odd:
+            ways.append(undefined(odd))
+    wanted = {
+        way
+        for word, way in {
+            "from run to run": "from run to run",
+            "batch": "image by image",
+            "logits": "by no tensor",
+        }.items()
+        if word in words
+    }
+    assert sum(way in wanted for way in ways) > TRIES // 2
+
+
+@pytest.mark.parametrize("name", [n for n in ODDITIES if "record" in n or "counts_calls_of" in n])
+def test_what_only_records_records(name: str) -> None:
+    with built(planted(name)[0]) as odd:
+        logits_of(odd)
+        assert odd.seen
