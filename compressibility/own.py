@@ -23,7 +23,7 @@ from compressibility.quantities.quantity import Quantity, Scope, coordinates
 from compressibility.quantities.truncations import Truncation
 from compressibility.store import layout
 from compressibility.store.cuts import MODES
-from compressibility.store.provenance import attributes
+from compressibility.store.provenance import attributes, history_line
 from compressibility.store.schema import TABLES
 from compressibility.subjects import Subject
 from compressibility.tensors.spectra import Spectrum
@@ -101,7 +101,8 @@ def measure(
         report: Called with every step; progress on stderr by default.
 
     Returns:
-        A layer dataset, which `compressibility.store.save` keeps.
+        A layer dataset, which `compressibility.store.save` keeps. Its history tells which layers
+        were measured by whole forward passes, and why.
 
     Raises:
         UserError: A layer is unknown, or the images, labels or network cannot be evaluated.
@@ -172,6 +173,8 @@ def measure(
             shard, _ = measured(quantity, subject, scope, layer, key=key)
             layout.merge(dataset, shard)
         tell(Step(len(tasks), len(tasks), ()))
+    told = [history_line(note) for note in subject.evaluator.notes.values()]
+    dataset.attrs["history"] = "\n".join([dataset.attrs["history"], *told])
     return dataset
 
 

@@ -188,3 +188,15 @@ def test_reading_datasets_loads_no_torch() -> None:
         cwd=Path(__file__).parents[1],
     )
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_measured_by_whole_passes_is_told_in_the_history() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 10)
+    )
+    network = network.eval()
+    network[0].register_forward_hook(lambda module, given, output: 2 * output)
+    images = torch.randn(20, 3, 8, 8)
+    dataset = cz.measure(network, images, torch.arange(20) % 10, report=lambda step: None)
+    told = "0 is measured by whole forward passes: it carries a forward hook"
+    assert dataset.attrs["history"].splitlines()[-1].endswith(told)

@@ -153,7 +153,8 @@ class ResumableNetwork:
         assert isinstance(other, GraphModule)
         try:
             with torch.inference_mode():
-                rounded = other(example.to(dtype))
+                # unlike a GraphModule, which prints where it fails
+                rounded = fx.Interpreter(other).run(example.to(dtype))
         except RuntimeError as error:
             self.lower_reason = f"the network does not run in {dtype} ({error})".split("\n")[0]
             return None
