@@ -183,6 +183,7 @@ PARTS = {
     ("trainImages", "testImages"): "",
     ("train2017", "test2017"): "",
     ("flowers-train", "flowers-test"): "",
+    ("FlowersTrain", "FlowersTest"): "",
     ("train", "val"): "val serves as the test images",
     ("TRAIN", "Valid"): "Valid serves as the test images",
     ("training", "validation"): "validation serves as the test images",
@@ -242,6 +243,12 @@ def test_parts_that_make_no_whole_are_refused_by_name(tmp_path, names, words) ->
         read(tmp_path)
 
 
+def test_of_one_class_without_folders_no_deeper_folder_is_advised(tmp_path) -> None:
+    write_classes(tmp_path, ("cat",))
+    with pytest.raises(ImagesError, match=r"the one class cat: give .* class sub-folders$"):
+        read(tmp_path)
+
+
 def test_parts_in_each_class_are_not_mixed(tmp_path) -> None:
     for name in ("cat", "dog"):
         for part in ("Train", "Test"):
@@ -250,9 +257,18 @@ def test_parts_in_each_class_are_not_mixed(tmp_path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["trainer", "contest", "protest", "value", "train_station"])
-def test_a_class_is_not_taken_for_a_part_by_a_likeness(tmp_path, name) -> None:
-    assert read(write_classes(tmp_path, (name, "bus"))).classes == tuple(sorted((name, "bus")))
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("bus", "trainer"),
+        ("contest", "protest"),
+        ("bus", "train_station"),
+        ("bus_station", "train_station"),
+        ("test_tube", "train_station"),
+    ],
+)
+def test_a_class_is_not_taken_for_a_part_by_a_likeness(tmp_path, classes) -> None:
+    assert read(write_classes(tmp_path, classes)).classes == classes
 
 
 def test_files_in_folders_of_a_class_are_of_the_class_and_told(tmp_path) -> None:
