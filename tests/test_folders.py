@@ -214,6 +214,15 @@ def test_validation_images_beside_test_images_change_nothing_and_are_told(tmp_pa
     assert "valid is not used" in images.taken
 
 
+def test_what_lies_beside_the_parts_and_in_them_is_left_and_told(tmp_path) -> None:
+    for part in ("train", "test"):
+        write_classes(tmp_path / part)
+        (tmp_path / part / "labels.csv").write_text("0.png,cat")
+    (tmp_path / "README").write_text("of cats and dogs")
+    left = "left 3 outside the class folders (README, train/labels.csv, test/labels.csv)"
+    assert left in read(tmp_path).taken
+
+
 def test_a_training_part_alone_is_split_as_its_classes_alone_would_be(tmp_path) -> None:
     images = read(write_classes(tmp_path / "train").parent)
     assert images.checksum == read(tmp_path / "train").checksum
