@@ -10,7 +10,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from compressibility.networks.image_sets import ImagesError, digits, load, require_present
+from compressibility.networks.image_sets import (
+    ImagesError,
+    LabelledImages,
+    digits,
+    load,
+    require_present,
+)
 
 
 def test_the_digits_parts_are_the_whole_of_scikit_learns_digits() -> None:
@@ -59,6 +65,18 @@ def test_normalised_images_do_not_depend_on_the_unit_of_intensity() -> None:
     assert other.checksum == images.checksum
     one, same = (each.normalised(images.test.images) for each in (images, other))
     assert torch.allclose(one, same, rtol=1e-5, atol=1e-6)
+
+
+def test_a_constant_channel_is_seen_where_its_deviation_is_rounded_to_another_than_zero() -> None:
+    images = digits()
+    rounded = 0
+    for value in range(256):
+        constant = torch.full((999, 1, 8, 8), value, dtype=torch.uint8)
+        rounded += float((constant.double() / 255).std(correction=0)) != 0
+        train = LabelledImages(constant, torch.zeros(999, dtype=torch.int64))
+        with pytest.raises(ImagesError, match=f"channel 1 of 1 is {value} everywhere"):
+            dataclasses.replace(images, train=train).normalised(constant)
+    assert rounded
 
 
 def _write_classes(folder, counts: dict[str, int]) -> None:
