@@ -2,7 +2,7 @@
 
 An oddity is planted at a place drawn at random. It is known by construction whether the answers
 stay defined, and what a refusal must say if they do not. Those there are stand in
-``planted_changes`` and ``planted_modules``.
+the modules called ``planted_…``.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from property_tests.pieces import of_forward
 
-ROUNDING = 1e-4
+ROUNDING = 1e-5
 """By how much logits may differ by rounding in float32, of the largest."""
-COARSE = 0.05
+COARSE = 0.02
 """The same where the network itself rounds to few bits."""
 
 CHANCE = ("random", "from run to run")
@@ -92,6 +92,18 @@ class Site:
             self.run()
         handle.remove()
         return widths[0]
+
+    def between_the_greatest(self, module: nn.Module) -> float:
+        """What the values of one image alone exceed where a module takes them."""
+        greatest: list[Tensor] = []
+        handle = module.register_forward_pre_hook(
+            lambda _, given: greatest.append(given[0].flatten(1).amax(1))
+        )
+        with torch.no_grad():
+            self.run()
+        handle.remove()
+        first, second = greatest[0].topk(2).values.tolist()
+        return (first + second) / 2
 
     def append(self, module: nn.Module) -> None:
         """Put a module behind the last piece."""

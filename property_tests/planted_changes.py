@@ -12,7 +12,6 @@ from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from property_tests.oddities import COARSE, ORIGINAL, Site, bent, oddity
-from property_tests.pieces import of_forward
 
 
 def recording(site: Site) -> Callable[..., None]:
@@ -268,23 +267,6 @@ def data_parallel(site: Site) -> None:
     site.network = nn.DataParallel(site.network)
 
 
-@oddity(changes=False)
-def float64_network(site: Site) -> None:
-    site.network.double()
-    site.images = site.images.double()
-
-
-def double_forward(self: Any, values: Tensor) -> Tensor:
-    return self.inner(values.double())
-
-
-@oddity(changes=False)
-def float64_head(site: Site) -> None:
-    """Logits in float64."""
-    name, head = list(site.network.named_children())[-1]
-    setattr(site.network, name, of_forward(double_forward, inner=head.double()))
-
-
 @oddity()
 def a_single_layer(site: Site) -> None:
     """A network whose only layer is its root."""
@@ -295,12 +277,3 @@ def a_single_layer(site: Site) -> None:
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
     site.network = layer
     site.refused.clear()
-
-
-def pair_forward(self: Any, values: Tensor) -> tuple[Tensor, Tensor]:
-    return self.inner(values), values
-
-
-@oddity(words=("logits",))
-def answers_a_pair(site: Site) -> None:
-    site.network = of_forward(pair_forward, inner=site.network)

@@ -1,46 +1,13 @@
-"""Oddities that are modules of their own, put between two pieces."""
+"""Oddities that are modules of their own, put between two pieces, with answers that are defined."""
 
-import random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize
-from torch.nn import functional
 
-from property_tests.oddities import (
-    BATCH,
-    CHANCE,
-    COARSE,
-    STATE,
-    Site,
-    bent,
-    inserted,
-    oddity,
-)
+from property_tests.oddities import COARSE, Site, bent, inserted, oddity
 from property_tests.pieces import of_forward
-
-
-def kept_in_training(module: nn.Module) -> nn.Module:
-    """A module that is not put into evaluation mode."""
-    setattr(module, "train", lambda mode=True: module)  # noqa: B010
-    return module
-
-
-@oddity(words=BATCH)
-def batch_norm_kept_in_training(site: Site) -> None:
-    site.append(kept_in_training(nn.BatchNorm2d(site.channels)))
-
-
-@oddity(words=CHANCE)
-def dropout_kept_in_training(site: Site) -> None:
-    site.append(kept_in_training(nn.Dropout(0.3)))
-
-
-@oddity(words=BATCH)
-def batch_norm_without_statistics(site: Site) -> None:
-    site.append(nn.BatchNorm2d(site.channels, track_running_stats=False))
 
 
 @oddity(rounding=COARSE)
@@ -52,46 +19,10 @@ def fake_quantisation(site: Site) -> None:
     quantiser.disable_observer()
 
 
-@oddity(words=(*STATE, *BATCH), rounding=COARSE)
-def fake_quantisation_that_observes(site: Site) -> None:
-    site.insert(FakeQuantize(quant_min=0, quant_max=63))
-
-
-def cast_forward(self: Any, values: Tensor) -> Tensor:
-    return self.conv(values.to(self.dtype)).float()
-
-
-def cast_block(site: Site, dtype: torch.dtype) -> nn.Module:
-    conv = nn.Conv2d(site.channels, site.channels, 1).to(dtype)
-    site.append(of_forward(cast_forward, conv=conv, dtype=dtype))
-    return conv
-
-
-@oddity()
-def float64_block(site: Site) -> None:
-    cast_block(site, torch.float64)
-
-
-@oddity(rounding=COARSE)
-def bfloat16_block(site: Site) -> None:
-    site.refuse(cast_block(site, torch.bfloat16), "bfloat16")
-
-
-def autocast_forward(self: Any, values: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        return self.conv(values).float()
-
-
 def no_grad_forward(self: Any, values: Tensor) -> Tensor:
     with torch.no_grad():
         frozen = self.conv(values)
     return frozen + values
-
-
-@oddity(rounding=COARSE)
-def autocast_inside(site: Site) -> None:
-    conv = nn.Conv2d(site.channels, site.channels, 1)
-    site.append(of_forward(autocast_forward, conv=conv))
 
 
 @oddity()
@@ -109,42 +40,6 @@ def scripted(site: Site) -> None:
     for module in script.modules():
         if any(p.ndim > 1 for p in module.parameters(recurse=False)):
             site.refuse(module, "is no Conv2d or Linear")
-
-
-def filtered_forward(self: Any, values: Tensor) -> Tensor:
-    return (torch.fft.fft(values, dim=1) * self.filter).real
-
-
-@oddity()
-def complex_buffer(site: Site) -> None:
-    module = of_forward(filtered_forward)
-    phases = torch.linspace(0.3, 2.5, site.channels)
-    module.register_buffer("filter", torch.polar(torch.ones(site.channels), phases)[:, None, None])
-    site.append(module)
-
-
-def reordered_forward(self: Any, values: Tensor) -> Tensor:
-    return values[:, self.order] * self.powers
-
-
-@oddity()
-def integer_buffers(site: Site) -> None:
-    module = of_forward(reordered_forward)
-    order = torch.arange(site.channels).flip(0)
-    module.register_buffer("order", order)
-    module.register_buffer("powers", 1 + order[:, None, None] % 3)
-    site.append(module)
-
-
-def scaled_forward(self: Any, values: Tensor) -> Tensor:
-    return (values * self.scale).float()
-
-
-@oddity()
-def float64_constant(site: Site) -> None:
-    """A tensor that is no buffer, so that no conversion of the network reaches it."""
-    scale = torch.linspace(-0.5, 1.5, site.channels, dtype=torch.float64)[:, None, None]
-    site.append(of_forward(scaled_forward, scale=scale))
 
 
 def keeping_forward(self: Any, values: Tensor) -> Tensor:
@@ -229,109 +124,48 @@ def viewing_forward(self: Any, values: Tensor) -> Tensor:
     return values.view(len(values), -1).view(values.shape)
 
 
-@inserted(words=CHANCE)
-def dropout_always(self: Any, values: Tensor) -> Tensor:
-    return functional.dropout(values, 0.3, training=True)
+def clamped_forward(self: Any, values: Tensor) -> Tensor:
+    return values.clamp(max=self.most) if isinstance(values, Tensor) else values
 
 
-@inserted(words=CHANCE)
-def torch_noise(self: Any, values: Tensor) -> Tensor:
-    return values + 0.3 * torch.randn_like(values)
-
-
-@inserted(words=CHANCE)
-def numpy_noise(self: Any, values: Tensor) -> Tensor:
-    noise = np.random.random(values.shape[1:])  # noqa: NPY002
-    return values + torch.from_numpy(noise).to(values.dtype)
-
-
-@inserted(words=CHANCE)
-def python_noise(self: Any, values: Tensor) -> Tensor:
-    return bent(values + random.random())
-
-
-@inserted(words=CHANCE)
-def slopes_by_chance(self: Any, values: Tensor) -> Tensor:
-    return functional.rrelu(values, training=True)
-
-
-def own_generator_forward(self: Any, values: Tensor) -> Tensor:
-    return values + torch.rand(values.shape[1:], generator=self.generator)
-
-
-@oddity(words=CHANCE)
-def own_generator(site: Site) -> None:
-    site.insert(of_forward(own_generator_forward, generator=torch.Generator().manual_seed(1)))
-
-
-@inserted(words=STATE)
-def every_second_answer(self: Any, values: Tensor) -> Tensor:
-    self.calls += 1
-    return values if self.calls % 2 else bent(values)
-
-
-def averaging_forward(self: Any, values: Tensor) -> Tensor:
-    self.average.lerp_(values.mean((0, 2, 3)), 0.2)
-    return bent(values - self.average[:, None, None])
-
-
-@oddity(words=(*STATE, *BATCH))
-def running_average(site: Site) -> None:
-    module = of_forward(averaging_forward)
-    module.register_buffer("average", torch.zeros(site.channels))
+@oddity()
+def asks_whether_it_is_given_a_tensor(site: Site) -> None:
+    """As the proxies of torch.fx are not; which matters for one image alone."""
+    module: Any = of_forward(clamped_forward, most=float("inf"))
     site.append(module)
+    module.most = site.between_the_greatest(module)
 
 
-@inserted(words=(*STATE, *BATCH))
-def remembers_the_batch_before(self: Any, values: Tensor) -> Tensor:
-    before = 0 if self.last is None else self.last
-    self.last = values.mean(0, keepdim=True)
-    return values + before
+@inserted(changes=False)
+def asks_whether_inference_mode_is_on(self: Any, values: Tensor) -> Tensor:
+    return bent(values) if torch.is_inference_mode_enabled() else values
 
 
-@inserted(words=BATCH)
-def less_the_batch_mean(self: Any, values: Tensor) -> Tensor:
-    return values - values.mean(0, keepdim=True)
+def optional_forward(self: Any, images: Tensor, scale: Tensor | None = None) -> Tensor:
+    return self.inner(images if scale is None else images * scale)
 
 
-@inserted(words=BATCH)
-def softmax_over_the_batch(self: Any, values: Tensor) -> Tensor:
-    return values * values.softmax(0)
+@oddity(changes=False)
+def optional_arguments(site: Site) -> None:
+    site.network = of_forward(optional_forward, inner=site.network)
 
 
-@inserted(words=BATCH)
-def sorted_over_the_batch(self: Any, values: Tensor) -> Tensor:
-    return values.sort(dim=0).values
+class Bent(nn.Sequential):
+    def __call__(self, *given: Any) -> Any:
+        return bent(super().__call__(*given))
 
 
-@inserted(words=BATCH)
-def first_image_only(self: Any, values: Tensor) -> Tensor:
-    return values + values[:1]
+@oddity()
+def call_of_its_own(site: Site) -> None:
+    conv = nn.Conv2d(site.channels, site.channels, 1)
+    site.append(Bent(conv, nn.Tanh()))
 
 
-@inserted(words=BATCH)
-def batch_size_in_the_arithmetic(self: Any, values: Tensor) -> Tensor:
-    return bent(values / values.shape[0])
+def other_name_forward(self: Any, values: Tensor) -> Tensor:
+    return self.two(values)
 
 
-@inserted(words=BATCH)
-def scaled_by_the_greatest(self: Any, values: Tensor) -> Tensor:
-    return bent(values / (values.abs().max() + 0.1))
-
-
-@inserted(words=BATCH)
-def number_in_the_batch(self: Any, values: Tensor) -> Tensor:
-    places = torch.linspace(0, 1, values[0].numel()).reshape(values.shape[1:])
-    return values + places * torch.arange(len(values))[:, None, None, None]
-
-
-@inserted(words=BATCH)
-def image_before(self: Any, values: Tensor) -> Tensor:
-    return values + values.roll(1, 0)
-
-
-@inserted(words=(*BATCH, "does not take images"))
-def in_pairs(self: Any, values: Tensor) -> Tensor:
-    """Which an odd number of images does not allow."""
-    first, second = values.unflatten(0, (2, -1))
-    return torch.cat([first + second, first - second])
+@oddity()
+def two_names_for_a_layer(site: Site) -> None:
+    conv = nn.Conv2d(site.channels, site.channels, 1)
+    site.append(of_forward(other_name_forward, one=conv, two=conv))
