@@ -459,7 +459,9 @@ def test_answers_that_are_not_defined_are_refused(name: str, way: str) -> None:
 
 
 def test_images_that_the_network_does_not_take_are_refused_in_a_line() -> None:
-    with pytest.raises(UserError, match=r"does not take a batch of shape \(3, 4, 8, 8\)") as caught:
+    with pytest.raises(
+        UserError, match=r"does not take a batch of shape \(16, 4, 8, 8\)"
+    ) as caught:
         Evaluator(drawn(Network()), images_of((4, 8, 8)), torch.zeros(90, dtype=torch.int64))
     assert "\n" not in str(caught.value)
 

@@ -68,7 +68,7 @@ class Evaluator:
 
     A layer at which the forward pass cannot be resumed (:attr:`notes` says why) is measured by
     whole forward passes. So is one at which that would not give what the network itself answers:
-    each way of computing is held against it, on three of the images, before it is used.
+    each way of computing is held against it, on a few of the images, before it is used.
 
     Args:
         model: The network; it is copied and left as it is, its kernels replaced for a moment and
@@ -88,7 +88,7 @@ class Evaluator:
             them; as many labels as images are not given, or labels beyond the classes; an unknown
             precision; the network does not take the images; or what it answers to an image is not
             defined, since it depends on chance, on what it answered before, on the other images
-            of the batch (tried on three), or is not that of a copy.
+            of the batch (tried on a few), or is not that of a copy.
 
     Examples:
         >>> import numpy as np
@@ -124,6 +124,7 @@ class Evaluator:
         self._form, self._example_outputs = form_of(model, reference, self.device)
         self.metric.check(self._example_outputs, labels)
         self._agreement = Agreement(reference, self._form)
+        self._chosen = reference.chosen.numpy()
         self._images = images
         self._labels = labels.to(self.device)
         decides = isinstance(self.metric, DecisiveMetric)
@@ -150,7 +151,7 @@ class Evaluator:
     def baseline(self) -> Baseline:
         """What the unchanged network answers, by whole forward passes."""
         baseline = baseline_of(self._form, self._images, self._labels, self.metric, self.batch_size)
-        sampled = baseline.outputs[[0, len(self._images) // 2, -1]]
+        sampled = baseline.outputs[self._chosen]
         self._form.require_alike(torch.from_numpy(sampled), self._example_outputs.cpu())
         return baseline
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
-from compressibility.evaluation.reference import FloatingDtypes, Reference, tolerance
+from compressibility.evaluation.reference import APART, FloatingDtypes, Reference, tolerance
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.repeatability import require_repeatable
@@ -81,16 +81,15 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         network = converted(copy, dtype=dtype, channels_last=layout is torch.channels_last)
         form = Form(network, device, dtype, layout, reasons[-1] if reasons else None)
         try:
-            with ieee_float32(), (seen := FloatingDtypes()):
-                answers = require_repeatable(network, form.prepared(reference.images))
-        except UserError:
+            form, answers = _checked(form, reference.images)
+        except UserError as error:
+            if reference.is_defined():
+                reasons.append(f"{_called(form)} it answers otherwise ({error})")
+                continue
             raise
         except Exception as error:  # user code runs here: it may raise anything
             reasons.append(f"{_called(form)} it fails ({first_line(error)})")
             continue
-        form = replace(form, tolerance=tolerance(seen.dtypes))
-        answers = require_outputs(answers, len(reference.images))
-        _require_apart(form, reference.images, answers)
         if not reference.disagreement(answers, {}):
             return form, answers
         reasons.append(f"{_called(form)} it answers otherwise")
@@ -104,6 +103,21 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         "a function set on a module) holds on to the original; let it take the module that it is "
         "called with"
     )
+
+
+def _checked(form: Form, images: Tensor) -> tuple[Form, Tensor]:
+    """The form with its tolerance, and its answers.
+
+    Raises:
+        UserError: They are not defined, or no tensor of as many parts.
+    """
+    with ieee_float32(), (seen := FloatingDtypes()):
+        answers = require_repeatable(form.network, form.prepared(images))
+    form = replace(form, tolerance=tolerance(seen.dtypes))
+    answers = require_outputs(answers, len(images))
+    for some in APART:
+        form.require_alike(form.answers(images[some]), answers[some])
+    return form, answers
 
 
 def require_outputs(outputs: object, n_images: int) -> Tensor:
@@ -136,8 +150,3 @@ def _called(form: Form) -> str:
     if form.layout is torch.channels_last:
         return "with its channels last in memory"
     return f"in {form.dtype}"
-
-
-def _require_apart(form: Form, images: Tensor, answers: Tensor) -> None:
-    for some in ([2, 0], [1]):
-        form.require_alike(form.answers(images[some]), answers[some])

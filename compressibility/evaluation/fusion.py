@@ -94,7 +94,7 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
         if not isinstance(module, nn.Conv2d) or not is_plain(module):
             continue
         convolution = Convolution.of(module)
-        if not convolution.pads_itself:
+        if not convolution.pads_itself or _misread(module):
             continue
         last, other = node, None
         addition = _sole_user(last)
@@ -117,6 +117,15 @@ def fuse(part: GraphModule, made: dict[tuple[str, bool], FusedConvolution]) -> N
     graph.eliminate_dead_code()
     part.delete_all_unused_submodules()
     part.recompile()
+
+
+def _misread(module: nn.Conv2d) -> bool:
+    """Whether the fused operator may read beyond its input, as in PyTorch 2.15.
+
+    It did for filters of a single channel that stride over an output of width 1.
+    """
+    narrow = module.weight.dtype is not torch.float32
+    return module.weight.shape[1] == 1 and (module.groups == 1 or narrow)
 
 
 def _sole_user(node: fx.Node) -> fx.Node | None:

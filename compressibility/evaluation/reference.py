@@ -1,4 +1,4 @@
-"""The network as it was given, on a few images: what everything that runs is held against."""
+"""The network as it was given, on a few images: what all that runs is held against."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,27 +11,35 @@ from torch.utils._pytree import tree_leaves
 from compressibility.errors import first_line
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.kernels import evaluation_mode, substituted
+from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
+APART: Final = ([2, 0], [1])
+"""Images of which the answers must be the same without the others."""
+_IMAGES: Final = 16
+"""So many are compared: what PyTorch does to a batch may depend on its size."""
 _ROUNDINGS: Final = 8
 """By how much answers in a lower precision may differ, of the greatest, in units of rounding."""
 
 
 class Reference:
-    """The network as it was given, on three of the images.
+    """The network as it was given, on a few of the images.
 
     Its kernels are replaced in place and put back, bit for bit. It runs in evaluation mode, on its
     own device and in its own precision.
 
     Attributes:
-        images: The three images, as given.
+        chosen: The numbers of the images; they are spread over all.
+        images: The images, as given.
         failure: Why the network does not run as given; empty if it does.
     """
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         """Run nothing yet."""
-        self.images = images[[0, len(images) // 2, -1]].detach()
+        count = max(3, min(len(images), _IMAGES))
+        self.chosen = torch.linspace(0, len(images) - 1, count).round().long()
+        self.images = images[self.chosen].detach()
         self.failure = ""
         self._model = unwrapped(model)
         self._dtype: torch.dtype | None = None
@@ -41,7 +49,7 @@ class Reference:
         """Whether the network with some kernels replaced answers otherwise; no if it fails to run.
 
         Args:
-            answers: Of another form of the network to the three images.
+            answers: Of another form of the network to the images.
             kernels: Layer to kernel, (OUT, IN, KH, KW).
         """
         try:
@@ -52,6 +60,21 @@ class Reference:
             return False
         return not isinstance(own, Tensor) or not agree(
             answers.cpu(), own.to("cpu", torch.float32), self._tolerance
+        )
+
+    def is_defined(self) -> bool:
+        """Whether the network itself answers alike whenever it is asked, image by image."""
+        device = next((each.device for each in self._model.parameters()), self.images.device)
+        images = self.images.to(device, self._dtype)
+        try:
+            with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
+                answers = require_repeatable(self._model, images)
+                parts = [self._model(images[some]) for some in APART]
+        except Exception:  # user code runs here, and what it answers may not be defined
+            return False
+        return isinstance(answers, Tensor) and all(
+            agree(part, answers[some], self._tolerance)
+            for part, some in zip(parts, APART, strict=True)
         )
 
     def _answers(self) -> Any:

@@ -96,6 +96,9 @@ class Convolution:
         """The layer's output for a kernel that is folded already."""
         if self.linear:
             return functional.linear(padded, kernel[:, :, 0, 0], bias)
+        if padded.shape[-3] == 1 and self.geometry.stride != (1, 1):
+            # see networks/copies.py on the strides of a single channel
+            padded, kernel = (each.flatten().view(each.shape) for each in (padded, kernel))
         return functional.conv2d(padded, kernel, bias, *self.arguments)
 
     def along(self, modes: Collection[Mode]) -> "Convolution":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
+from compressibility.errors import first_line
 from compressibility.evaluation import folding, fusion, tracing
 from compressibility.evaluation.reference import FloatingDtypes, dtypes_of
 from compressibility.evaluation.responses import Convolution
@@ -66,7 +67,7 @@ class ResumableNetwork:
 
     Args:
         network: A network in evaluation mode, float32; it is consumed.
-        example: Three images.
+        example: Images, three at least.
         outputs: What the network answers to them.
         lower: A precision for which entries get a second suffix, or none.
         layout: How images and kernels lie in memory.
@@ -103,7 +104,7 @@ class ResumableNetwork:
         if not isinstance(whole.outputs, Tensor) or not agree(whole.outputs, outputs):
             raise tracing.NotTraceableError("the traced network answers otherwise")
         for node, shape in whole.shape.items():
-            if shape == (3, *shape[1:]) and part.shape[node] == (2, *shape[1:]):
+            if shape == (len(example), *shape[1:]) and part.shape[node] == (2, *shape[1:]):
                 node.meta[fusion.SHAPE] = shape[1:]
         self.bytes_per_image = whole.peak_bytes // len(example) + 1
         self.start: fx.Node = next(n for n in traced.graph.nodes if n.op == "placeholder")
@@ -155,8 +156,8 @@ class ResumableNetwork:
             with torch.inference_mode():
                 # unlike a GraphModule, which prints where it fails
                 rounded = fx.Interpreter(other).run(example.to(dtype))
-        except RuntimeError as error:
-            self.lower_reason = f"the network does not run in {dtype} ({error})".split("\n")[0]
+        except Exception as error:  # user code runs here: it may raise anything
+            self.lower_reason = f"the network does not run in {dtype} ({first_line(error)})"
             return None
         if not agree(rounded, outputs, 0.2):
             self.lower_reason = f"the network answers otherwise in {dtype}"

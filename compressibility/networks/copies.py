@@ -55,9 +55,12 @@ def converted(
 def _converted(tensor: Tensor, dtype: torch.dtype | None, channels_last: bool) -> Tensor:
     if not tensor.is_floating_point():
         return tensor
-    lays_out = channels_last and tensor.ndim == 4
-    layout = torch.channels_last if lays_out else torch.preserve_format
-    return tensor.to(dtype=dtype, memory_format=layout)
+    tensor = tensor.to(dtype=dtype)
+    if not channels_last or tensor.ndim != 4:
+        return tensor
+    # unlike ``to``, it leaves the strides of a single channel alone: with others PyTorch 2.15's
+    # convolutions on CPUs read beyond their input where they stride over an output of width 1
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 class _WithoutGraph(TorchFunctionMode):

@@ -260,7 +260,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     On leaving, modes, buffers and attributes are what they were, whatever the network does to them
     while it answers.
     """
-    modules = list(model.modules())
+    every = list(model.modules())
+    modes = [module.training for module in every]
+    modules = [module for module in every if not isinstance(module, torch.jit.ScriptModule)]
     attributes = [dict(vars(module)) for module in modules]
     buffers = [{**module._buffers} for module in modules]
     values = {id(each): each.detach().clone() for each in model.buffers()}
@@ -272,6 +274,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
             vars(module).update(own)
             module._buffers.clear()
             module._buffers.update(held)
+        for module, mode in zip(every, modes, strict=True):
+            module.training = mode
         with torch.no_grad():
             for buffer in model.buffers():
                 if not torch.equal(buffer, values[id(buffer)]):
