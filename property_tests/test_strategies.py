@@ -225,7 +225,8 @@ def logits_of(drawn: DrawnNetwork) -> torch.Tensor:
 
 
 def planted(name: str) -> list[Description]:
-    return [description(Random(seed), oddity=name) for seed in range(TRIES)]
+    tries = TRIES // 4 if ODDITIES[name].rare else TRIES
+    return [description(Random(seed), oddity=name) for seed in range(tries)]
 
 
 @pytest.mark.parametrize("name", [n for n in ODDITIES if not ODDITIES[n].words])
@@ -239,7 +240,7 @@ def test_a_planted_oddity_changes_the_answers_or_not_as_it_says(name: str) -> No
             expected = logits_of(sound)
         alike = found.shape == expected.shape and torch.allclose(found, expected, 1e-3, 1e-3)
         changed.append(not alike)
-    assert sum(changed) > TRIES // 2 if ODDITIES[name].changes else not any(changed)
+    assert sum(changed) > len(changed) // 2 if ODDITIES[name].changes else not any(changed)
 
 
 @pytest.mark.parametrize("name", [n for n in ODDITIES if ODDITIES[n].words])
