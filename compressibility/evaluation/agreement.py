@@ -71,7 +71,8 @@ class Agreement:
             raise UserError(
                 f"{_named(layers)}: a kernel replaced in a copy of the network does not act as in "
                 "the network itself: something (a hook, a function set on a module) holds on to "
-                "the original; let it take the module that it is called with"
+                "the original, or changes from run to run; let it take the module that it is "
+                "called with"
             )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from compressibility.errors import UserError, nearest
+from compressibility.errors import UserError, first_line, nearest
 from compressibility.evaluation import batches, tracing
 from compressibility.evaluation.agreement import Agreement, Trial, striking
 from compressibility.evaluation.forms import form_of
@@ -39,6 +39,7 @@ from compressibility.evaluation.variants import (
     Variants,
     changes_of,
 )
+from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.arrays import Floating
@@ -257,8 +258,14 @@ class Evaluator:
         return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
 
     def _judged(self, passes: Passes, *, lower: bool) -> list[Evaluation]:
-        judge = self._judge.checked if lower else self._judge.exact
-        return judge(passes, self.baseline)
+        if lower:
+            try:
+                return self._judge.checked(passes, self.baseline)
+            except RuntimeError as error:  # an operator may be lacking in that precision alone
+                assert self._resumable is not None
+                self._resumable.forgo_lower(f"{self.precision} fails ({first_line(error)})")
+                self.notes[""] = f"float32 is used: {self._resumable.lower_reason}"
+        return self._judge.exact(passes, self.baseline)
 
     def _agree_on_layers(self, layers: Sequence[str]) -> bool:
         """Whether layers with kernels quite unlike theirs answer as in the network itself."""
@@ -312,11 +319,32 @@ class Evaluator:
 
     def _resumes(self, layer: str) -> bool:
         """Whether the pass can be resumed at a layer; it is noted if not."""
-        if self._resumable is None:
+        if self._resumable is None or not self._alike_on_all:
             return False
         if (reason := self._resumable.reason_against(layer)) is not None:
             self.notes[layer] = f"{layer} is measured by whole forward passes: {reason}"
         return reason is None
+
+    @cached_property
+    def _alike_on_all(self) -> bool:
+        """Whether the traced network answers every image as the whole one; it is noted if not."""
+        assert self._resumable is not None
+        network, form = self._resumable.whole(), self._form
+        with torch.inference_mode(), ieee_float32():
+            alike = all(
+                agree(
+                    network(form.prepared(self._images[chosen])).cpu(),
+                    torch.from_numpy(self.baseline.outputs[chosen]),
+                    form.tolerance,
+                )
+                for chosen in batches.batches(len(self._images), self.batch_size)
+            )
+        if not alike:
+            self.notes[""] = (
+                "every layer is measured by whole forward passes: the traced network answers some "
+                "images otherwise"
+            )
+        return alike
 
     def _lowers(self, layer: str) -> bool:
         """Whether what is behind a layer runs in lower precision; it is noted if it cannot."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
-from compressibility.evaluation.reference import APART, FloatingDtypes, Reference, tolerance
+from compressibility.evaluation.reference import FloatingDtypes, Reference, apart, tolerance
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.repeatability import require_repeatable
@@ -54,7 +54,7 @@ class Form:
 
     def answers(self, images: Tensor) -> Tensor:
         """What the copy answers to images, as it is."""
-        with torch.inference_mode(), ieee_float32(), uncompiled():
+        with torch.no_grad(), ieee_float32(), uncompiled():
             outputs: Tensor = self.network(self.prepared(images).clone())  # it may write there
         return outputs
 
@@ -77,7 +77,10 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
     """
     reasons: list[str] = []
     for dtype, layout in _candidates(model):
-        copy = copied(unwrapped(model)).eval().requires_grad_(False).to(device)
+        copy = copied(unwrapped(model)).eval().to(device)
+        for parameter in copy.parameters():
+            if parameter.is_leaf:
+                parameter.requires_grad_(False)
         network = converted(copy, dtype=dtype, channels_last=layout is torch.channels_last)
         form = Form(network, device, dtype, layout, reasons[-1] if reasons else None)
         try:
@@ -100,8 +103,8 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         )
     raise UserError(
         "a copy of the network answers otherwise than the network itself: something in it (a hook, "
-        "a function set on a module) holds on to the original; let it take the module that it is "
-        "called with"
+        "a function set on a module) holds on to the original, or changes from run to run; let it "
+        "take the module that it is called with"
     )
 
 
@@ -115,7 +118,7 @@ def _checked(form: Form, images: Tensor) -> tuple[Form, Tensor]:
         answers = require_repeatable(form.network, form.prepared(images))
     form = replace(form, tolerance=tolerance(seen.dtypes))
     answers = require_outputs(answers, len(images))
-    for some in APART:
+    for some in apart(len(images)):
         form.require_alike(form.answers(images[some]), answers[some])
     return form, answers
 

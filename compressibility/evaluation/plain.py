@@ -100,7 +100,7 @@ def baseline_of(
     outputs: list[Tensor] = []
     counted: dict[str, list[Tensor]] = {}
     tally = Tally()
-    with torch.inference_mode():
+    with torch.no_grad():
         for chosen in batches(len(images), batch_size):
             some = targets[chosen].to(form.device)
             answers = require_outputs(form.answers(images[chosen]), chosen.stop - chosen.start)
@@ -133,7 +133,7 @@ def whole(
     before = baseline.counted_on(form.device)
     kernels = {layer: kernel_of(replacement) for layer, replacement in variant.items()}
     tally = Tally()
-    with substituted(form.network, kernels), torch.inference_mode():
+    with substituted(form.network, kernels), torch.no_grad():
         for chosen in batches(len(images), batch_size):
             outputs = form.answers(images[chosen])
             some = targets[chosen].to(form.device)

@@ -15,8 +15,6 @@ from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
-APART: Final = ([2, 0], [1])
-"""Images of which the answers must be the same without the others."""
 _IMAGES: Final = 16
 """So many are compared: what PyTorch does to a batch may depend on its size."""
 _ROUNDINGS: Final = 8
@@ -69,12 +67,12 @@ class Reference:
         try:
             with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
                 answers = require_repeatable(self._model, images)
-                parts = [self._model(images[some]) for some in APART]
+                parts = [self._model(images[some]) for some in apart(len(images))]
         except Exception:  # user code runs here, and what it answers may not be defined
             return False
         return isinstance(answers, Tensor) and all(
             agree(part, answers[some], self._tolerance)
-            for part, some in zip(parts, APART, strict=True)
+            for part, some in zip(parts, apart(len(images)), strict=True)
         )
 
     def _answers(self) -> Any:
@@ -127,6 +125,11 @@ class FloatingDtypes(TorchFunctionMode):
             if isinstance(value, Tensor) and value.is_floating_point()
         }
         return result
+
+
+def apart(count: int) -> list[list[int]]:
+    """Some of ``count`` images, three at least, in other company and order."""
+    return [[2, 0], [1], list(reversed(range(count)))]
 
 
 def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:

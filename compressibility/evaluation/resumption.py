@@ -96,8 +96,13 @@ class ResumableNetwork:
             and (reason := tracing.reason_not_resumable(traced, layer)) is not None
         }
         self._factors = folding.fold_batch_norms(traced)
-        with torch.inference_mode(), ieee_float32():
-            whole, part = _Run(traced, example), _Run(traced, example[:2])
+        try:
+            with torch.inference_mode(), ieee_float32():
+                whole, part = _Run(traced, example), _Run(traced, example[:2])
+        except tracing.NotTraceableError:
+            raise
+        except Exception as error:  # user code runs here: it may raise anything
+            raise tracing.NotTraceableError(f"traced, it fails ({first_line(error)})") from error
         if whole.dtypes != own:
             kinds = ", ".join(sorted(str(each) for each in whole.dtypes ^ own))
             raise tracing.NotTraceableError(f"it computes in {kinds}, which tracing does not keep")
@@ -164,6 +169,11 @@ class ResumableNetwork:
             return None
         nodes = dict(zip(traced.graph.nodes, other.graph.nodes, strict=True))
         return Parts(other, nodes, dtype, self._layout)
+
+    def forgo_lower(self, reason: str) -> None:
+        """Use no lower precision from now on."""
+        self.lower, self.lower_reason = None, reason
+        self._entries.clear()
 
     def whole(self) -> GraphModule:
         """From the images to the network's output, float32."""

@@ -97,6 +97,8 @@ def trace(model: nn.Module) -> GraphModule:
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len([node for node in inputs if not node.args]) != 1:
         raise NotTraceableError(f"the forward pass takes {len(inputs)} inputs, not one")
+    if any(node.users for node in inputs if node.args):
+        raise NotTraceableError("the forward pass takes inputs that may be left out")
     if not isinstance(_output_of(graph).args[0], fx.Node):
         raise NotTraceableError("the forward pass returns more than one tensor")
     _make_out_of_place(traced)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from compressibility.errors import UserError, first_line, nearest
-from compressibility.networks.refusals import KINDS, kind_of, refusals
+from compressibility.networks.refusals import KINDS, kind_of, refusal_in, refusals
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
@@ -136,7 +136,7 @@ def kernel_layer(model: nn.Module, layer: str) -> nn.Conv2d | nn.Linear:
         raise UserError(f"unknown layer {layer!r}: {_nearest(model, layer)}")
     module = modules[layer]
     own_path = next(path for path, other in model.named_modules() if other is module)
-    if reason := refusals(model).get(own_path):
+    if reason := refusal_in(model, own_path):
         raise UserError(f"layer {layer!r} cannot be measured: {reason}")
     if not isinstance(module, nn.Conv2d | nn.Linear):
         name = type(module).__name__

@@ -84,13 +84,7 @@ def refusals(model: nn.Module) -> dict[str, str]:
     Returns:
         Module path to reason; the root's path is empty.
     """
-    holders: dict[int, list[str]] = {}
-    for path, module in model.named_modules():
-        for name, parameter in module.named_parameters(path, recurse=False):
-            identity = 0 if is_lazy(parameter) else parameter.data_ptr()
-            holders.setdefault(identity or id(parameter), []).append(name)
-    sharing = {name: others for others in holders.values() for name in others if others[1:]}
-
+    sharing = _sharing(model)
     seen = set(model.modules())
     reasons: dict[str, str] = {}
     parametrized: list[str] = []
@@ -99,11 +93,7 @@ def refusals(model: nn.Module) -> dict[str, str]:
             continue
         if parametrize.is_parametrized(module):
             parametrized.append(f"{path}.parametrizations." if path else "parametrizations.")
-        reason = refusal(module)
-        if reason is None and kind_of(module):
-            weight = f"{path}.weight" if path else "weight"
-            others = [name for name in sharing.get(weight, ()) if name != weight]
-            reason = f"it shares its weight with {', '.join(others)}" if others else None
+        reason = refusal(module) or _refusal_to_share(path, module, sharing)
         if reason is None and (attribute := _hidden(module, seen)) is not None:
             reason = (
                 f"it keeps layers in {attribute}, where PyTorch does not see them: register them "
@@ -112,3 +102,41 @@ def refusals(model: nn.Module) -> dict[str, str]:
         if reason is not None:
             reasons[path] = reason
     return reasons
+
+
+def refusal_in(model: nn.Module, path: str) -> str | None:
+    """Why the weight of the module at a path of a network is no kernel that can be measured."""
+    module = model.get_submodule(path)
+    return refusal(module) or _refusal_to_share(path, module, _sharing(model))
+
+
+def _refusal_to_share(
+    path: str, module: nn.Module, sharing: Mapping[str, Collection[str]]
+) -> str | None:
+    others = sharing.get(f"{path}.weight" if path else "weight", ())
+    return f"it shares its weight with {', '.join(others)}" if others and kind_of(module) else None
+
+
+def _sharing(model: nn.Module) -> dict[str, list[str]]:
+    """For each parameter that overlaps others in memory, their names."""
+    holders: dict[int, list[tuple[str, range]]] = {}
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(path, recurse=False):
+            if is_lazy(parameter) or parameter.device.type == "meta" or not parameter.numel():
+                holders.setdefault(-id(parameter), []).append((name, range(1)))
+                continue
+            steps = zip(parameter.shape, parameter.stride(), strict=True)
+            reach = 1 + sum((size - 1) * stride for size, stride in steps)
+            start = parameter.data_ptr()
+            place = range(start, start + reach * parameter.element_size())
+            holders.setdefault(parameter.untyped_storage().data_ptr(), []).append((name, place))
+    return {
+        name: others
+        for group in holders.values()
+        for name, place in group
+        if (others := [each for each, its in group if each != name and _overlap(place, its)])
+    }
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
