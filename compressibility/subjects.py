@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.evaluation import Evaluator, Precision
+from compressibility.networks.differentiability import Batches
 from compressibility.networks.kernels import Kernel, kernel_array, weights_hash
-from compressibility.networks.landscape import Batches
 from compressibility.tensors.arrays import Floats
 
 TrainingImages: TypeAlias = Callable[[int], tuple[Tensor, Tensor]]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
-from compressibility.evaluation.reference import FloatingDtypes, Reference, apart, tolerance
-from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
+from compressibility.evaluation.reference import FloatingDtypes, Reference, apart
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped

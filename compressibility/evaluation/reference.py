@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from compressibility.errors import first_line
-from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.kernels import evaluation_mode, substituted
 from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped
@@ -17,8 +17,6 @@ from compressibility.tensors.arrays import Floating
 
 _IMAGES: Final = 16
 """So many are compared: what PyTorch does to a batch may depend on its size."""
-_ROUNDINGS: Final = 8
-"""By how much answers in a lower precision may differ, of the greatest, in units of rounding."""
 
 
 class Reference:
@@ -138,9 +136,3 @@ def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:
     with seen:
         network(images.clone())
     return seen.dtypes
-
-
-def tolerance(dtypes: set[torch.dtype]) -> float:
-    """By how much answers computed in some dtypes may differ, of the greatest."""
-    rounding = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
-    return max(TOLERANCE, _ROUNDINGS * rounding)

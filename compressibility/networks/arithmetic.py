@@ -40,6 +40,16 @@ In networks of torchvision, folded and fused or not, differences up to 4e-6 were
 """
 
 
+_ROUNDINGS: Final = 8
+"""By how much answers in a lower precision may differ, of the greatest, in units of rounding."""
+
+
+def tolerance(dtypes: set[torch.dtype]) -> float:
+    """By how much answers computed in some dtypes may differ, of the greatest."""
+    rounding = max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
+    return max(TOLERANCE, _ROUNDINGS * rounding)
+
+
 def agree(one: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> bool:
     """Whether two tensors differ by at most ``tolerance`` of the larger one's greatest value."""
     if one.shape != other.shape:

@@ -1,39 +1,37 @@
 """The training loss of a network as a function of its kernels: its value and its curvature.
 
-The loss is the mean cross-entropy (nats) over a fixed list of batches. The network is copied and
-put into evaluation mode first; batch norm is then an affine map, and is replaced by it. Products
-with the Hessian go through one adapter to curvlinops.
+The loss is the mean cross-entropy (nats) over a fixed list of batches. The network is copied first,
+into :class:`compressibility.networks.frozen.Frozen`. Products with the Hessian go through one
+adapter to curvlinops.
 """
 
-import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compressibility.errors import NumericalError, UserError
-from compressibility.networks.kernels import kernel_layer, substituted
-from compressibility.networks.normalisation import AffineMap, affine_map
+from compressibility.networks.arithmetic import cast
+from compressibility.networks.differentiability import (
+    Batches,
+    hessian_operator,
+    require_differentiable,
+    twice_differentiable,
+)
+from compressibility.networks.frozen import Frozen, frozen
+from compressibility.networks.kernels import evaluation_mode, kernel_layer, substituted
 from compressibility.tensors.arrays import Floating, Floats
-
-with warnings.catch_warnings():
-    # curvlinops imports, and the first forward-mode derivative loads, what calls torch.jit.script
-    warnings.filterwarnings("ignore", message=".*torch.jit", category=Warning)
-    from curvlinops import HessianLinearOperator
-
-    torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
-
-Batches: TypeAlias = Sequence[tuple[Tensor, Tensor]]
-"""Images (N, C, H, W), as the network takes them, and labels (N,) int64; read in this order."""
 
 MEMORY: Final = 2**27
 """Bytes of activations at once: those of one batch, from the layer on, times the directions that
 are multiplied together."""
+
+_IMAGES: Final = 8
+"""Images on which the copy of a network is held against the network, and its derivatives against
+differences."""
 
 
 class TrainingLoss:
@@ -59,17 +57,23 @@ class TrainingLoss:
             memory: Bytes of activations at once; it bounds the directions multiplied together.
 
         Raises:
-            UserError: There is no image, labels are not int64, or a normalisation has no running
-                statistics.
+            UserError: There is no image, labels are not int64 or not the number of a class, or the
+                network cannot be frozen (:func:`compressibility.networks.frozen.frozen`).
+            NumericalError: The network answers with NaN or infinity.
         """
         if not sum(len(labels) for _, labels in batches):
             raise UserError(f"{len(batches)} batches without an image: give at least one image")
         for _, labels in batches:
             if labels.dtype != torch.int64:
                 raise UserError(f"labels are {labels.dtype}: convert them to torch.int64")
-        self._network = _frozen_copy(model, dtype)
+        self._network = frozen(model, dtype, _few(batches))
         like = next(self._network.parameters(), torch.empty(0, dtype=dtype))
-        self._batches = [(images.to(like), labels.to(like.device)) for images, labels in batches]
+        self._batches = [
+            (cast(images, dtype).to(like.device), labels.to(like.device))
+            for images, labels in batches
+        ]
+        self._few = _few(self._batches)
+        _require_classes(self._batches, self._network.answers(self._few).shape[1])
         self._memory = memory
 
     @property
@@ -84,11 +88,13 @@ class TrainingLoss:
             kernels: Layer to kernel, (OUT, IN, KH, KW).
 
         Raises:
-            UserError: As for :func:`compressibility.networks.kernels.substituted`.
+            UserError: As for :func:`compressibility.networks.kernels.substituted`; or a layer's
+                kernel acts otherwise in a copy of the network than in the network itself.
         """
-        with substituted(self._network, kernels or {}), torch.no_grad():
+        self._require_alike(list(kernels or {}))
+        with substituted(self._network.network, kernels or {}):
             losses = [
-                nn.functional.cross_entropy(self._network(images), labels, reduction="none")
+                nn.functional.cross_entropy(self._network.answers(images), labels, reduction="none")
                 for images, labels in self._batches
             ]
         return float(torch.cat(losses).double().mean())
@@ -100,25 +106,32 @@ class TrainingLoss:
             layers: Module paths, at least one.
 
         Raises:
-            UserError: A layer is unknown or not measurable, or there is none.
+            UserError: A layer is unknown or not measurable, or there is none; its kernel acts
+                otherwise in a copy of the network; or the derivatives of the loss, as autograd
+                has them, are not how the loss changes.
             TypeError: A string is given in place of a list of them.
         """
         if isinstance(layers, str):
             raise TypeError(f"layers are {layers!r}, a string: give a list, [{layers!r}]")
         if not layers:
             raise UserError("a Hessian over no layer: give at least one")
-        weights = [kernel_layer(self._network, layer).weight for layer in layers]
-        operator = HessianLinearOperator(
-            self._network,
-            nn.CrossEntropyLoss(),
-            weights,
-            self._batches,
-            num_data=self.n_images,
-            check_deterministic=False,  # the check would draw from the global generator
-        )
+        weights = [kernel_layer(self._network.network, layer).weight for layer in layers]
+        self._require_alike(layers)
+        require_differentiable(self._network, layers, self._few)
+        operator = hessian_operator(self._network, weights, self._batches)
         largest = max((images for images, _ in self._batches), key=len)
         activations = _activations(self._network, weights, largest)
-        return Hessian(tuple(layers), operator, max(1, self._memory // activations))
+        at_once = max(1, self._memory // activations)
+        return Hessian(tuple(layers), self._network, operator, at_once)
+
+    def _require_alike(self, layers: Sequence[str]) -> None:
+        for layer in layers:
+            if layer in self._network.unlike:
+                raise UserError(
+                    f"layer {layer!r}: a kernel replaced in a copy of the network does not act as "
+                    "in the network itself: something (a hook, a function set on a module) holds "
+                    "on to the original; let it take the module that it is called with"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +140,14 @@ class Hessian:
 
     Attributes:
         layers: The layers, whose kernels follow one another in a vector.
+        network: What the loss is of.
         operator: What curvlinops 3.0 multiplies with.
         at_once: Directions that may be multiplied together.
     """
 
     layers: tuple[str, ...]
-    operator: HessianLinearOperator
+    network: Frozen
+    operator: Any
     at_once: int
 
     @cached_property
@@ -154,7 +169,7 @@ class Hessian:
         """
         matrix = torch.from_numpy(columns).to(self.operator.device, self.operator.dtype)
         parts = torch.split(matrix, self.at_once, dim=1) if matrix.ndim > 1 else (matrix,)
-        with sdpa_kernel(SDPBackend.MATH):  # the only attention with second derivatives
+        with evaluation_mode(self.network), twice_differentiable():
             product = torch.cat([self.operator @ part for part in parts], dim=-1)
         if not torch.isfinite(product).all():
             raise NumericalError(
@@ -165,40 +180,23 @@ class Hessian:
         return result
 
 
-class _Affine(nn.Module):
-    """What a batch norm computes in evaluation mode: scale · x + shift, for each channel."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, affine: AffineMap) -> None:
-        super().__init__()
-        self.register_buffer("scale", affine.scale)
-        self.register_buffer("shift", affine.shift)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = (-1,) + (1,) * (x.ndim - 2)
-        return x * self.scale.reshape(shape) + self.shift.reshape(shape)
+def _few(batches: Batches) -> Tensor:
+    """Images from all over the batches."""
+    images = [image for some, _ in batches for image in some]
+    chosen = torch.linspace(0, len(images) - 1, min(_IMAGES, len(images))).round().int().tolist()
+    return torch.stack([images[number] for number in chosen])
 
 
-def _frozen_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy in evaluation mode, its batch norms replaced by the affine maps that they are."""
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    for path, module in list(frozen.named_modules(remove_duplicate=False)):
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
-            continue
-        affine = affine_map(module)
-        if affine is None:
+def _require_classes(batches: Batches, classes: int) -> None:
+    for _, labels in batches:
+        if len(outside := labels[(labels < 0) | (labels >= classes)]):
             raise UserError(
-                f"layer {path!r} keeps no running statistics, so that its output depends on the "
-                "batch: curvature needs track_running_stats=True"
+                f"label {int(outside[0])} is no class of the network, which has {classes}: number "
+                f"them 0 to {classes - 1}"
             )
-        if type(module).forward is nn.modules.batchnorm._BatchNorm.forward and path:
-            frozen.set_submodule(path, _Affine(affine))
-    return frozen.to(dtype)
 
 
-def _activations(model: nn.Module, weights: Sequence[Tensor], images: Tensor) -> int:
+def _activations(model: Frozen, weights: Sequence[Tensor], images: Tensor) -> int:
     """Bytes that the modules put out on ``images``, from the first that holds a weight on."""
     bytes_out: list[int] = []
 
@@ -212,8 +210,7 @@ def _activations(model: nn.Module, weights: Sequence[Tensor], images: Tensor) ->
     leaves = [module for module in model.modules() if not any(module.children())]
     handles = [leaf.register_forward_hook(count) for leaf in leaves]
     try:
-        with torch.no_grad():
-            model(images)
+        model.answers(images)
     finally:
         for handle in handles:
             handle.remove()

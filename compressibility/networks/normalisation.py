@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from compressibility.networks.plainness import is_plain
+
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
@@ -50,3 +52,34 @@ def affine_map(norm: nn.modules.batchnorm._BatchNorm) -> AffineMap | None:
         scale = scale * norm.weight.detach().double()
     offset = None if norm.bias is None else norm.bias.detach().double()
     return AffineMap(norm.running_mean.double(), scale, offset)
+
+
+def written_out(network: nn.Module) -> nn.Module:
+    """Put the affine maps that they are in the place of the batch norms of a network; return it.
+
+    Only of those that are plain, in evaluation mode, and not the network itself. Those without
+    running statistics stay.
+    """
+    for path, module in list(network.named_modules(remove_duplicate=False)):
+        if path and not module.training and is_plain(module, nn.modules.batchnorm._BatchNorm):
+            assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if (affine := affine_map(module)) is not None:
+                network.set_submodule(path, _Affine(affine))
+    return network
+
+
+class _Affine(nn.Module):
+    """scale · x + shift, for each channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, affine: AffineMap) -> None:
+        super().__init__()
+        self.register_buffer("scale", affine.scale)
+        self.register_buffer("shift", affine.shift)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        return x * self.scale.reshape(shape) + self.shift.reshape(shape)
