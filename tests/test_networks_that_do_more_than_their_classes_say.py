@@ -312,14 +312,22 @@ class TestNotCopied:
     def test_a_weight_that_is_computed(self, change: Callable[[nn.Module], object]) -> None:
         network, images = drawn(Network()), images_of()
         change(network)
-        network(images)  # the weight then hangs on a graph
         assert_right(network, ["stem", "body.0"], images)
+        network(images)  # the weight then hangs on a graph
+        kernel = kernel_array(network, "stem")
+        [found] = Evaluator(network, images, torch.arange(90) % 5).kernels("stem", [0.3 * kernel])
+        [(count, _)] = by_hand(network, "stem", [0.3 * kernel], images, torch.arange(90) % 5)
+        assert found.n_correct == count
 
     def test_a_remembered_feature_map(self) -> None:
         network, images = drawn(Remembering()), images_of()
-        network(images)
         assert_right(network, ALL, images)
-        assert network.features.requires_grad is False or network.features.grad_fn is not None
+        network(images)
+        features = network.features
+        evaluator = Evaluator(network, images, torch.arange(90) % 5)
+        assert network.features is features
+        [found] = evaluator.kernels("tail", [0.3 * kernel_array(network, "tail")])
+        assert evaluator.baseline.evaluation != found
 
     def test_an_unpicklable_attribute_is_named(self) -> None:
         network, images = drawn(Network()), images_of()
