@@ -19,6 +19,7 @@ from torch.nn.utils import parametrizations, prune, weight_norm
 from compressibility.errors import UserError
 from compressibility.evaluation import Evaluator, Precision, Truncations, plain_evaluation
 from compressibility.networks.kernels import find_kernels, kernel_array
+from compressibility.networks.landscape import TrainingLoss
 from compressibility.tensors.schmidt import decompose
 
 N_CLASSES = 5
@@ -535,3 +536,11 @@ def test_a_network_that_overwrites_its_images() -> None:
     assert torch.equal(images, before)
     [(count, loss)] = by_hand(network, "tail", [kernel], images, labels)
     assert (found.n_correct, found.loss) == (count, pytest.approx(loss, rel=1e-5))
+
+
+def test_a_network_that_is_not_initialised_is_refused() -> None:
+    network, labels = nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), torch.zeros(90).long()
+    with pytest.raises(UserError, match=r"1\.weight is uninitialised: run the network once"):
+        Evaluator(network, images_of(), labels)
+    with pytest.raises(UserError, match=r"1\.weight is uninitialised: run the network once"):
+        TrainingLoss(network, [(images_of(), labels)])

@@ -9,6 +9,7 @@ from compressibility.errors import UserError, first_line
 from compressibility.evaluation.reference import FloatingDtypes, Reference, apart
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
+from compressibility.networks.kernels import require_initialised
 from compressibility.networks.repeatability import require_repeatable
 from compressibility.networks.wrappers import uncompiled, unwrapped
 
@@ -71,10 +72,11 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         The form, and what it answers to the images of the reference.
 
     Raises:
-        UserError: The network cannot be copied, does not take the images, draws random numbers,
+        UserError: The network is not initialised, cannot be copied, does not take the images, draws random numbers,
             answers otherwise from run to run, answers otherwise than its copy, or answers an image
             otherwise beside others.
     """
+    require_initialised(model)
     reasons: list[str] = []
     for dtype, layout in _candidates(model):
         copy = copied(unwrapped(model)).eval().to(device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from compressibility.errors import NumericalError, UserError, first_line
 from compressibility.networks.arithmetic import agree, cast, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
-from compressibility.networks.kernels import evaluation_mode, substituted
+from compressibility.networks.kernels import evaluation_mode, require_initialised, substituted
 from compressibility.networks.normalisation import affine_map, written_out
 from compressibility.networks.refusals import kind_of, refusals
 from compressibility.networks.repeatability import require_repeatable
@@ -72,6 +72,7 @@ def frozen(model: nn.Module, dtype: torch.dtype, images: Tensor) -> Frozen:
         NumericalError: It answers with NaN or infinity.
     """
     network = unwrapped(model)
+    require_initialised(network)
     _require_statistics(network)
     own, images = _taken(network, images)
     floating = {each.dtype for each in network.parameters() if each.is_floating_point()}

@@ -187,6 +187,17 @@ def substituted(model: nn.Module, kernels: Mapping[str, Floating]) -> Iterator[n
         _overwrite(weights, originals)
 
 
+def require_initialised(model: nn.Module) -> None:
+    """Refuse a network that does not know its weights yet.
+
+    Raises:
+        UserError: A parameter is still lazy.
+    """
+    lazy = next((name for name, value in model.named_parameters() if is_lazy(value)), None)
+    if lazy is not None:
+        raise UserError(f"{lazy} is uninitialised: run the network once on an example input")
+
+
 def weights_hash(model: nn.Module) -> str:
     """SHA-256, in hexadecimal, of all parameters and buffers: names, dtypes, shapes and bytes.
 
@@ -224,9 +235,7 @@ def _output_positions(
     """Output positions over the whole batch of each layer called, in the order of first calls."""
     if example_input.shape[0] < 1:
         raise UserError("the example input is an empty batch: give at least one image")
-    lazy = next((name for name, value in model.named_parameters() if is_lazy(value)), None)
-    if lazy is not None:
-        raise UserError(f"{lazy} is uninitialised: run the network once on an example input")
+    require_initialised(model)
     positions: dict[str, int] = {}
 
     def counting(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
