@@ -72,9 +72,9 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         The form, and what it answers to the images of the reference.
 
     Raises:
-        UserError: The network is not initialised, cannot be copied, does not take the images, draws random numbers,
-            answers otherwise from run to run, answers otherwise than its copy, or answers an image
-            otherwise beside others.
+        UserError: The network is not initialised, cannot be copied, does not take the images, draws
+            random numbers, answers otherwise from run to run, answers otherwise than its copy, or
+            answers an image otherwise beside others.
     """
     require_initialised(model)
     reasons: list[str] = []
