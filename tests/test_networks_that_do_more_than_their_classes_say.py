@@ -538,6 +538,19 @@ def test_a_network_that_overwrites_its_images() -> None:
     assert (found.n_correct, found.loss) == (count, pytest.approx(loss, rel=1e-5))
 
 
+@pytest.mark.parametrize("hooked", [False, True], ids=["engine", "whole passes"])
+def test_chance_that_another_kernel_lets_loose_is_refused(hooked: bool) -> None:
+    """The random slopes are those of negative values, which the network itself has not."""
+    network = drawn(Other(lambda n, v: n.head(functional.rrelu(v.mean((2, 3)) - 1, training=True))))
+    if hooked:
+        network.tail.register_forward_hook(lambda module, given, output: 1 * output)
+    labels = torch.zeros(90, dtype=torch.int64)
+    network.tail.bias.data.fill_(50)
+    evaluator = Evaluator(network, images_of(), labels)
+    with pytest.raises(UserError, match="draws random numbers"):
+        evaluator.kernels("tail", [np.full((8, 8, 3, 3), -1e3)])
+
+
 def test_a_network_that_is_not_initialised_is_refused() -> None:
     network, labels = nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), torch.zeros(90).long()
     with pytest.raises(UserError, match=r"1\.weight is uninitialised: run the network once"):

@@ -42,6 +42,7 @@ from compressibility.evaluation.variants import (
 from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
+from compressibility.networks.repeatability import without_chance
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.schmidt import SchmidtDecomposition
 
@@ -258,14 +259,15 @@ class Evaluator:
         return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
 
     def _judged(self, passes: Passes, *, lower: bool) -> list[Evaluation]:
-        if lower:
-            try:
-                return self._judge.checked(passes, self.baseline)
-            except RuntimeError as error:  # an operator may be lacking in that precision alone
-                assert self._resumable is not None
-                self._resumable.forgo_lower(f"{self.precision} fails ({first_line(error)})")
-                self.notes[""] = f"float32 is used: {self._resumable.lower_reason}"
-        return self._judge.exact(passes, self.baseline)
+        with without_chance(self.device):  # which another kernel may let loose
+            if lower:
+                try:
+                    return self._judge.checked(passes, self.baseline)
+                except RuntimeError as error:  # an operator may be lacking in that precision alone
+                    assert self._resumable is not None
+                    self._resumable.forgo_lower(f"{self.precision} fails ({first_line(error)})")
+                    self.notes[""] = f"float32 is used: {self._resumable.lower_reason}"
+            return self._judge.exact(passes, self.baseline)
 
     def _agree_on_layers(self, layers: Sequence[str]) -> bool:
         """Whether layers with kernels quite unlike theirs answer as in the network itself."""

@@ -10,7 +10,7 @@ from compressibility.evaluation.reference import FloatingDtypes, Reference, apar
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import require_initialised
-from compressibility.networks.repeatability import require_repeatable
+from compressibility.networks.repeatability import require_repeatable, without_chance
 from compressibility.networks.wrappers import uncompiled, unwrapped
 
 
@@ -55,7 +55,7 @@ class Form:
 
     def answers(self, images: Tensor) -> Tensor:
         """What the copy answers to images, as it is."""
-        with torch.no_grad(), ieee_float32(), uncompiled():
+        with torch.no_grad(), ieee_float32(), uncompiled(), without_chance(self.device):
             outputs: Tensor = self.network(self.prepared(images).clone())  # it may write there
         return outputs
 

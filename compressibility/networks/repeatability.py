@@ -34,18 +34,16 @@ def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
         first: Any = None
         others = 2 * images.flip(0)
         for number, asked in enumerate((images, images, others, images, images, images)):
-            before = _seeded(number, images.device)
+            _seed(number, images.device)
             try:
-                answers = network(asked.clone())  # it may write into what it is given
+                with without_chance(images.device):
+                    answers = network(asked.clone())  # it may write into what it is given
+            except UserError:
+                raise
             except Exception:  # user code runs here, and need not take images twice as large
                 if asked is images:
                     raise
                 continue
-            if (source := _drawn(before, images.device)) is not None:
-                raise UserError(
-                    f"the network draws random numbers ({source}) in evaluation mode, so that its "
-                    "answers are random: switch that off (dropout that is always on?)"
-                )
             if asked is not images or not isinstance(answers, Tensor):
                 continue
             if first is not None and not agree(answers, first):
@@ -56,6 +54,22 @@ def require_repeatable(network: nn.Module, images: Tensor) -> Tensor:
             first = answers if first is None else first
     result: Tensor = first if first is not None else answers
     return result
+
+
+@contextmanager
+def without_chance(device: torch.device) -> Iterator[None]:
+    """Refuse a network that draws random numbers while the context lasts.
+
+    Raises:
+        UserError: It did, from a global source.
+    """
+    before = _generators(device)
+    yield
+    if (source := _drawn(before, device)) is not None:
+        raise UserError(
+            f"the network draws random numbers ({source}) in evaluation mode, so that its answers "
+            "are random: switch that off (dropout that is always on?)"
+        )
 
 
 def _generators(device: torch.device) -> dict[str, Any]:
@@ -78,13 +92,12 @@ def _restore(states: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["torch.cuda"], device)
 
 
-def _seeded(seed: int, device: torch.device) -> dict[str, Any]:
+def _seed(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
-    return _generators(device)
 
 
 def _drawn(before: dict[str, Any], device: torch.device) -> str | None:
