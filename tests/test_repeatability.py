@@ -1,6 +1,7 @@
 """Networks that answer otherwise when they are asked again: by construction."""
 
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -33,12 +34,12 @@ def averaging(layer, values):
 CHANCE = {
     "always-on dropout": lambda layer, x: functional.dropout(x, 0.5, training=True),
     "rare noise": lambda layer, x: x * (torch.rand(len(x), 1) < 1e-9),
-    "numpy": lambda layer, x: x + np.random.normal(),  # noqa: NPY002
-    "random": lambda layer, x: x + random.random(),
 }
 STATE = {
     "every second answer": lambda layer, x: x * (1 + layer.calls % 2),
     "every third answer": lambda layer, x: x * (1 + (layer.calls % 3 == 0)),
+    "numpy": lambda layer, x: x + np.random.normal(),  # noqa: NPY002
+    "random": lambda layer, x: x + random.random(),
     "a generator of its own": lambda layer, x: x + layer.generator.standard_normal(),
     "a running average": averaging,
 }
@@ -76,3 +77,13 @@ def test_the_answers_of_a_sound_network_are_given_and_chance_is_left_as_it_was(n
     assert torch.equal(require_repeatable(network, IMAGES), network(IMAGES))
     again.append((torch.rand(()).item(), random.random(), np.random.random()))  # noqa: NPY002
     assert again == drawn
+
+
+def test_random_numbers_that_another_thread_draws_are_not_the_networks():
+    def answer(layer, x):
+        thread = threading.Thread(target=lambda: (random.random(), np.random.normal()))  # noqa: NPY002
+        thread.start()
+        thread.join()
+        return x
+
+    assert require_repeatable(Layer(answer).eval(), IMAGES).shape == (3, 32)

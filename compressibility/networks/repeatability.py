@@ -1,11 +1,9 @@
 """Whether a network answers the same images alike every time."""
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,22 +70,20 @@ def without_chance(device: torch.device) -> Iterator[None]:
         )
 
 
-def _generators(device: torch.device) -> dict[str, Any]:
-    """What is known of each global source of random numbers."""
-    states: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "numpy.random": np.random.get_state(),  # noqa: NPY002
-        "random": random.getstate(),
-    }
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """What is known of each source of random numbers that no other thread is likely to draw from.
+
+    ``random`` and ``numpy.random`` serve libraries in threads of their own, so that a change there
+    tells nothing of the network.
+    """
+    states = {"torch": torch.get_rng_state()}
     if device.type == "cuda":
         states["torch.cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def _restore(states: dict[str, Any], device: torch.device) -> None:
+def _restore(states: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
-    np.random.set_state(states["numpy.random"])  # noqa: NPY002
-    random.setstate(states["random"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["torch.cuda"], device)
 
@@ -96,24 +92,12 @@ def _seed(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    random.seed(seed)
 
 
-def _drawn(before: dict[str, Any], device: torch.device) -> str | None:
+def _drawn(before: dict[str, Tensor], device: torch.device) -> str | None:
     """The first source from which random numbers were drawn since; None if there is none."""
     after = _generators(device)
-    return next((name for name in before if not _same(before[name], after[name])), None)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, np.ndarray):
-        return np.array_equal(one, other)
-    if isinstance(one, tuple):
-        return all(_same(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other)
+    return next((name for name in before if not torch.equal(before[name], after[name])), None)
 
 
 @contextmanager
