@@ -360,11 +360,12 @@ class Evaluator:
 
     def _trace(self, example: Tensor, lower: torch.dtype | None) -> ResumableNetwork | None:
         form = self._form
-        reason = form.note
-        if form.dtype is not None:
+        reason = form.reason_against_shortcuts
+        if not reason:
+            network, outputs = copied(form.network), self._example_outputs
             try:
                 return ResumableNetwork(
-                    copied(form.network), example, self._example_outputs, lower, form.layout
+                    network, example, outputs, lower, form.layout, form.tolerance
                 )
             except tracing.NotTraceableError as error:
                 reason = str(error)

@@ -1,17 +1,22 @@
 """The form in which a network runs: float32, its channels last, if it then answers alike."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
-from compressibility.evaluation.reference import FloatingDtypes, Reference, apart
-from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
+from compressibility.evaluation.reference import Reference, apart
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import require_initialised
 from compressibility.networks.repeatability import require_repeatable, without_chance
+from compressibility.networks.rounding import tolerance_of
 from compressibility.networks.wrappers import uncompiled, unwrapped
+
+_LOOSEST: Final = 1e-3
+"""With a greater tolerance, answers do not tell whether they were computed rightly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,15 @@ class Form:
     layout: torch.memory_format = torch.channels_last
     note: str | None = None
     tolerance: float = TOLERANCE
+
+    @property
+    def reason_against_shortcuts(self) -> str:
+        """Why the network must run as a whole; empty if it need not."""
+        if self.dtype is None:
+            return self.note or "it runs in its own precisions"
+        if self.tolerance > _LOOSEST:
+            return "its answers hang on rounding, so that they do not tell a fault from it"
+        return ""
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images as the copy takes them."""
@@ -116,10 +130,10 @@ def _checked(form: Form, images: Tensor) -> tuple[Form, Tensor]:
     Raises:
         UserError: They are not defined, or no tensor of as many parts.
     """
-    with ieee_float32(), (seen := FloatingDtypes()):
-        answers = require_repeatable(form.network, form.prepared(images))
-    form = replace(form, tolerance=tolerance(seen.dtypes))
-    answers = require_outputs(answers, len(images))
+    prepared = form.prepared(images)
+    with ieee_float32():
+        answers = require_outputs(require_repeatable(form.network, prepared), len(images))
+    form = replace(form, tolerance=tolerance_of(form.network, prepared))
     for some in apart(len(images)):
         form.require_alike(form.answers(images[some]), answers[some])
     return form, answers

@@ -1,17 +1,16 @@
 """The network as it was given, on a few images: what all that runs is held against."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from compressibility.errors import first_line
-from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
+from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.kernels import evaluation_mode, substituted
 from compressibility.networks.repeatability import require_repeatable
+from compressibility.networks.rounding import tolerance_of
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
@@ -39,7 +38,6 @@ class Reference:
         self.failure = ""
         self._model = unwrapped(model)
         self._dtype: torch.dtype | None = None
-        self._tolerance = TOLERANCE
 
     def disagreement(self, answers: Tensor, kernels: Mapping[str, Floating]) -> bool:
         """Whether the network with some kernels replaced answers otherwise; no if it fails to run.
@@ -51,88 +49,55 @@ class Reference:
         try:
             with substituted(self._model, kernels):
                 own = self._answers()
+                if not isinstance(own, Tensor):
+                    return True
+                own, answers = own.to("cpu", torch.float32), answers.cpu()
+                return not agree(answers, own) and not agree(answers, own, self._tolerance())
         except Exception as error:  # user code runs here: it may raise anything
             self.failure = first_line(error)
             return False
-        return not isinstance(own, Tensor) or not agree(
-            answers.cpu(), own.to("cpu", torch.float32), self._tolerance
-        )
 
     def is_defined(self) -> bool:
         """Whether the network itself answers alike whenever it is asked, image by image."""
-        device = next((each.device for each in self._model.parameters()), self.images.device)
-        images = self.images.to(device, self._dtype)
+        images = self._taken(self._dtype)
         try:
             with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
                 answers = require_repeatable(self._model, images)
                 parts = [self._model(images[some]) for some in apart(len(images))]
+                tolerance = self._tolerance()
         except Exception:  # user code runs here, and what it answers may not be defined
             return False
         return isinstance(answers, Tensor) and all(
-            agree(part, answers[some], self._tolerance)
+            agree(part, answers[some], tolerance)
             for part, some in zip(parts, apart(len(images)), strict=True)
         )
 
+    def _tolerance(self) -> float:
+        """By how much its answers may differ, with the kernels that it now has."""
+        with evaluation_mode(self._model):
+            return tolerance_of(self._model, self._taken(self._dtype))
+
+    def _taken(self, dtype: torch.dtype | None) -> Tensor:
+        """The images, copied to where the network is."""
+        parameter = next(self._model.parameters(), self.images)
+        return self.images.to(parameter.device, dtype, copy=True)
+
     def _answers(self) -> Any:
-        parameter = next(self._model.parameters(), None)
-        images = self.images if parameter is None else self.images.to(parameter.device)
-        dtypes = [images.dtype] if parameter is None else [images.dtype, parameter.dtype]
-        if self._dtype is not None:
-            dtypes = [self._dtype]
+        parameter = next(self._model.parameters(), self.images)
+        dtypes = (self.images.dtype, parameter.dtype) if self._dtype is None else (self._dtype,)
         for dtype in dtypes:
-            seen = FloatingDtypes()
             try:
-                with (
-                    evaluation_mode(self._model),
-                    torch.no_grad(),
-                    uncompiled(),
-                    ieee_float32(),
-                    seen,
-                ):
-                    answers = self._model(images.to(dtype, copy=True))
+                with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
+                    answers = self._model(self._taken(dtype))
             except Exception:  # images of another dtype may be what it takes
                 if dtype is dtypes[-1]:
                     raise
                 continue
             self._dtype = dtype
-            self._tolerance = tolerance(seen.dtypes)
             return answers
         return None
-
-
-class FloatingDtypes(TorchFunctionMode):
-    """The floating-point dtypes of all that is computed while the context lasts."""
-
-    def __init__(self) -> None:
-        """See nothing yet."""
-        super().__init__()
-        self.dtypes: set[torch.dtype] = set()
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Compute, and take note."""
-        result = func(*args, **kwargs or {})
-        self.dtypes |= {
-            value.dtype
-            for value in tree_leaves(result)
-            if isinstance(value, Tensor) and value.is_floating_point()
-        }
-        return result
 
 
 def apart(count: int) -> list[list[int]]:
     """Some of ``count`` images, three at least, in other company and order."""
     return [[2, 0], [1], list(reversed(range(count)))]
-
-
-def dtypes_of(network: nn.Module, images: Tensor) -> set[torch.dtype]:
-    """The floating-point dtypes that a network computes in, as it is."""
-    seen = FloatingDtypes()
-    with seen:
-        network(images.clone())
-    return seen.dtypes

@@ -10,10 +10,10 @@ from torch.fx.graph_module import GraphModule
 
 from compressibility.errors import first_line
 from compressibility.evaluation import folding, fusion, tracing
-from compressibility.evaluation.reference import FloatingDtypes, dtypes_of
 from compressibility.evaluation.responses import Convolution
-from compressibility.networks.arithmetic import agree, cast, ieee_float32
+from compressibility.networks.arithmetic import TOLERANCE, agree, cast, ieee_float32
 from compressibility.networks.copies import converted, copied
+from compressibility.networks.rounding import FloatingDtypes, dtypes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ class ResumableNetwork:
         outputs: What the network answers to them.
         lower: A precision for which entries get a second suffix, or none.
         layout: How images and kernels lie in memory.
+        tolerance: By how much answers may differ, of the greatest, if computed otherwise.
 
     Raises:
         NotTraceableError: The network cannot be traced.
@@ -83,6 +84,7 @@ class ResumableNetwork:
         outputs: Tensor,
         lower: torch.dtype | None = None,
         layout: torch.memory_format = torch.channels_last,
+        tolerance: float = TOLERANCE,
     ) -> None:
         """Trace and fold."""
         with torch.inference_mode(), ieee_float32():
@@ -106,7 +108,7 @@ class ResumableNetwork:
         if whole.dtypes != own:
             kinds = ", ".join(sorted(str(each) for each in whole.dtypes ^ own))
             raise tracing.NotTraceableError(f"it computes in {kinds}, which tracing does not keep")
-        if not isinstance(whole.outputs, Tensor) or not agree(whole.outputs, outputs):
+        if not isinstance(whole.outputs, Tensor) or not agree(whole.outputs, outputs, tolerance):
             raise tracing.NotTraceableError("the traced network answers otherwise")
         for node, shape in whole.shape.items():
             if shape == (len(example), *shape[1:]) and part.shape[node] == (2, *shape[1:]):
