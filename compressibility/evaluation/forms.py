@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
 from compressibility.evaluation.reference import Reference, apart
-from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32
+from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import require_initialised
 from compressibility.networks.repeatability import require_repeatable, without_chance
-from compressibility.networks.rounding import tolerance_of
+from compressibility.networks.rounding import dtypes_of, enlarged_rounding
 from compressibility.networks.wrappers import uncompiled, unwrapped
 
 _LOOSEST: Final = 1e-3
-"""With a greater tolerance, answers do not tell whether they were computed rightly."""
+"""With a greater tolerance, answers hardly tell whether they were computed rightly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class Form:
         layout: How images of four dimensions lie in memory.
         note: Why it is not float32 with the channels last; none if it is.
         tolerance: By how much its answers may differ, of the greatest, if computed otherwise.
+        hangs_on_rounding: Whether that is more than tells a fault from rounding.
     """
 
     network: nn.Module
@@ -38,13 +39,14 @@ class Form:
     layout: torch.memory_format = torch.channels_last
     note: str | None = None
     tolerance: float = TOLERANCE
+    hangs_on_rounding: bool = False
 
     @property
     def reason_against_shortcuts(self) -> str:
         """Why the network must run as a whole; empty if it need not."""
         if self.dtype is None:
             return self.note or "it runs in its own precisions"
-        if self.tolerance > _LOOSEST:
+        if self.hangs_on_rounding:
             return "its answers hang on rounding, so that they do not tell a fault from it"
         return ""
 
@@ -131,9 +133,15 @@ def _checked(form: Form, images: Tensor) -> tuple[Form, Tensor]:
         UserError: They are not defined, or no tensor of as many parts.
     """
     prepared = form.prepared(images)
-    with ieee_float32():
+    with torch.no_grad(), ieee_float32(), uncompiled():
         answers = require_outputs(require_repeatable(form.network, prepared), len(images))
-    form = replace(form, tolerance=tolerance_of(form.network, prepared))
+        by_dtypes = tolerance(dtypes_of(form.network, prepared))
+        enlarged = enlarged_rounding(form.network, prepared)
+    form = replace(
+        form,
+        tolerance=max(by_dtypes, enlarged),
+        hangs_on_rounding=by_dtypes <= _LOOSEST < enlarged,
+    )
     for some in apart(len(images)):
         form.require_alike(form.answers(images[some]), answers[some])
     return form, answers
