@@ -52,6 +52,18 @@ class CP:
         return out, in_, height, width
 
     @property
+    def sensitivity(self) -> float:
+        """Expected squared change of K̂ when every factor entry gets noise of variance σ², over σ².
+
+        To first order in σ², each component's weight shared equally by its four columns, where it
+        is least: Σ_r λ_r^(3/2) (out + in + kh + kw). It has the units of ‖K‖^(3/2); NaN where the
+        fit failed.
+
+        Source: Phan et al., ECCV 2020, arXiv:2008.05441, equation 5, for four modes.
+        """
+        return float((self.weights**1.5).sum() * sum(self.shape))
+
+    @property
     def norm_loss(self) -> float:
         """1 − ‖K̂‖/‖K‖; below zero where the fit is longer than the kernel, NaN where it failed."""
         if self.weights[0] == 0:  # of the zero kernel, or nothing of another
