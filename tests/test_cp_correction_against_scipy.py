@@ -47,7 +47,7 @@ def test_each_factor_is_a_ridge_regression_on_the_others_with_one_ridge(l2_reg: 
     """The conditions of Karush, Kuhn and Tucker: (K − K̂) Z = μ A for every mode, with one μ."""
     kernel = np.random.default_rng(2).standard_normal(SHAPE)
     fit = cp(kernel, 4, np.random.default_rng(3), l2_reg=l2_reg)
-    found = corrected(fit, kernel, max_sweeps=20_000, tolerance=1e-13)
+    found = corrected(scaled_off(kernel, fit, 1.05), kernel, max_sweeps=20_000, tolerance=1e-13)
     residual = kernel - found.kernel()
     ridges = []
     for mode in range(4):
@@ -56,7 +56,7 @@ def test_each_factor_is_a_ridge_regression_on_the_others_with_one_ridge(l2_reg: 
         gradient = np.moveaxis(residual, mode, 0).reshape(SHAPE[mode], -1) @ products
         factor = found.factors[mode] * found.weights
         ridge = float((gradient * factor).sum() / (factor * factor).sum())
-        assert np.abs(gradient - ridge * factor).max() <= 1e-4 * np.abs(factor).max()
+        assert np.abs(gradient - ridge * factor).max() <= 1e-3 * np.abs(gradient).max()
         ridges.append(ridge)
     assert ridges == pytest.approx([ridges[0]] * 4, rel=1e-3)
     assert ridges[0] > 0
