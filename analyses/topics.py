@@ -1,4 +1,7 @@
-"""What the report tells, in reading order: topics, each with its claims and its figures."""
+"""The registry of claims, in the paper's order: topics, each a statement, its claims and figures.
+
+A claim comes later by a line here: everything that is written is made from this list.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +30,19 @@ from analyses.figures.plot import Plot
 from analyses.figures.spectra import SPECTRA
 from analyses.figures.two_mode_cuts import TWO_MODE_CUTS
 from analyses.findings import Claim
+from analyses.paper import (
+    CORRELATIONS,
+    DEEPER_LAYERS,
+    FIRST_EXPERIMENTS,
+    FLAT,
+    INTRINSIC,
+    NOISE,
+    OUT_MODE,
+    SEVERAL_LAYERS,
+    TWO_MODES,
+    UNSTATED,
+    Statement,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,33 +54,93 @@ class Topic:
         title: Its heading.
         claims: What is put to the test.
         plots: What is drawn, where a claim is answered or the topic has none.
+        statement: The paper's statement that its claims test.
+        variables: The variables of a dataset that its claims read.
     """
 
     key: str
     title: str
     claims: tuple[Claim, ...]
     plots: tuple[Plot, ...]
+    statement: Statement = UNSTATED
+    variables: tuple[str, ...] = ()
 
+
+_TRUNCATIONS: Final = ("norm_loss", "n_correct", "baseline_n_correct", "n_images")
+_PERTURBATIONS: Final = (*_TRUNCATIONS, "perturbed_n_correct")
 
 TOPICS: Final = (
     Topic(
-        "cuts",
-        "Which cut?",
-        (AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS),
-        (AGAINST_NORM_LOSS, AGAINST_PARAMETERS, DIFFERENCES),
+        "depth",
+        "Which layers?",
+        (DEEPER, SPECIAL),
+        (DEPTH,),
+        DEEPER_LAYERS,
+        (*_PERTURBATIONS, "relative_depth"),
     ),
-    Topic("depth", "Which layers?", (DEEPER, SPECIAL), (DEPTH,)),
-    Topic("noise", "Is a truncation gentler than noise?", (GENTLER,), (AGAINST_NOISE,)),
+    Topic(
+        "noise",
+        "Is a truncation gentler than noise?",
+        (GENTLER,),
+        (AGAINST_NOISE,),
+        NOISE,
+        _PERTURBATIONS,
+    ),
     Topic(
         "controls",
         "Compared with what?",
         (LESS_ENTANGLED, CALIBRATED),
         (ENTROPY, SPECTRA, ENTROPY_MAP),
+        INTRINSIC,
+        ("schmidt_value", "kernel_norm"),
     ),
-    Topic("curvature", "Along flat directions?", (FLATTER,), (CURVATURE,)),
-    Topic("joint", "Several layers at once?", (ABOVE_THE_SUM,), (JOINT,)),
-    Topic("correlation-loss", "Correlation loss or norm loss?", (TELLS,), (CORRELATION_LOSS,)),
-    Topic("two-mode-cuts", "One mode or two?", (BETTER,), (TWO_MODE_CUTS,)),
-    Topic("first-experiments", "The paper's first experiments", (), (CONV1, CONV4)),
+    Topic(
+        "cuts",
+        "Which cut?",
+        (AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS),
+        (AGAINST_NORM_LOSS, AGAINST_PARAMETERS, DIFFERENCES),
+        OUT_MODE,
+        (*_TRUNCATIONS, "compression_ratio"),
+    ),
+    Topic(
+        "two-mode-cuts",
+        "One mode or two?",
+        (BETTER,),
+        (TWO_MODE_CUTS,),
+        TWO_MODES,
+        (*_TRUNCATIONS, "compression_ratio"),
+    ),
+    Topic(
+        "joint",
+        "Several layers at once?",
+        (ABOVE_THE_SUM,),
+        (JOINT,),
+        SEVERAL_LAYERS,
+        ("joint_loss", "joint_norm_loss", "loss", "baseline_loss"),
+    ),
+    Topic(
+        "curvature",
+        "Along flat directions?",
+        (FLATTER,),
+        (CURVATURE,),
+        FLAT,
+        ("directional_curvature", "random_directional_curvature", "norm_loss"),
+    ),
+    Topic(
+        "correlation-loss",
+        "Correlation loss or norm loss?",
+        (TELLS,),
+        (CORRELATION_LOSS,),
+        CORRELATIONS,
+        (*_TRUNCATIONS, "correlation_loss"),
+    ),
+    Topic(
+        "first-experiments",
+        "The paper's first experiments",
+        (),
+        (CONV1, CONV4),
+        FIRST_EXPERIMENTS,
+        _PERTURBATIONS,
+    ),
 )
 CLAIMS: Final = tuple(claim for topic in TOPICS for claim in topic.claims)
