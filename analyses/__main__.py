@@ -1,6 +1,7 @@
 """``python -m analyses [DATASETS...] [--report DIR]``: from stored datasets to the report."""
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from compressibility.store.cache import default
 from compressibility.store.netcdf import open_dataset
 
 USER_ERROR = 2
+REPORT = Path("report")
+"""Folder of the report on everything measured; that on chosen datasets lies in a folder of it."""
+_RESERVED = ("index", "figures")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,13 +32,19 @@ def analyse(
             help="An experiment's name or the path of a .nc file; by default everything measured.",
         ),
     ] = None,
-    report: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the report.")] = Path(
-        "report"
-    ),
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the report; by default report, and report/NAMES for chosen datasets.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Analyse measured datasets: every claim tested over networks, with controls; write a report.
 
-    The findings are printed too.
+    The findings are printed too, with what the files do not allow to test, and why. A report on
+    chosen datasets leaves that on everything measured as it is.
     """
     start, console, cache = time.monotonic(), Console(), default()
     paths = tuple(dict.fromkeys(map(cache.find, datasets or ()))) or cache.datasets()
@@ -47,23 +57,33 @@ def analyse(
         opened = [(name, path, open_dataset(path)) for path, name in names(paths).items()]
         if not datasets:
             opened.sort(key=lambda each: -each[2].sizes["seed"])
-        _refuse_what_cannot_be_written(report)
+        folder = report or (REPORT / joined([name for name, *_ in opened]) if datasets else REPORT)
+        _refuse_what_cannot_be_written(folder)
         chapters = []
-        for name, path, dataset in opened:
+        while opened:
+            name, path, dataset = opened.pop(0)  # none is held longer than it is needed
             begun = time.monotonic()
 
             def progress(what: str, name: str = name) -> None:
                 status.update(f"{name}: {what}")
 
             checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-            chapters.append(chapter(name, dataset, file_checksum=checksum, progress=progress))
+            place = Path(os.path.relpath(path)).as_posix()
+            chapters.append(
+                chapter(name, dataset, path=place, file_checksum=checksum, progress=progress)
+            )
             console.print(f"{name}: analysed and drawn in {time.monotonic() - begun:.1f} s")
         status.update("writing the report")
-        page = write(chapters, report)
+        page = write(chapters, folder)
     print_table(chapters, console)
     console.print(
         f"Report: {page} ({time.monotonic() - start:.1f} s)", soft_wrap=True, highlight=False
     )
+
+
+def joined(names: Sequence[str]) -> str:
+    """One name for several datasets: all of up to three, and of more the first and how many."""
+    return "+".join(names) if len(names) <= 3 else f"{names[0]}+{len(names) - 1}-others"
 
 
 def names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -78,7 +98,8 @@ def names(paths: Sequence[Path]) -> dict[Path, str]:
         ]
         n = next(n for n in range(1, len(parts) + 1) if parts[-n:] not in [o[-n:] for o in others])
         name = "-".join(parts[-n:])
-        found[path] = f"{name}-dataset" if name == "index" else name
+        taken = name in _RESERVED or name.endswith("-layers")
+        found[path] = f"{name}-dataset" if taken else name
     return found
 
 

@@ -143,4 +143,6 @@ TOPICS: Final = (
         _PERTURBATIONS,
     ),
 )
+OF_ALL_LAYERS: Final[tuple[Plot, ...]] = ()
+"""Drawn on a page of their own: every layer, none chosen."""
 CLAIMS: Final = tuple(claim for topic in TOPICS for claim in topic.claims)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyses.__main__ import main, names
+from analyses.__main__ import joined, main, names
 from compressibility.store.netcdf import save
 from tests.synthetic_dataset import Effects, make
 from tests.tags import Tags
@@ -46,13 +46,20 @@ def test_everything_is_written_and_told(here, capsys):
     assert "supported" in out
     assert "Report: report/index.html" in out
     pages = {p.name for p in (here / "report").iterdir() if p.is_file()}
-    assert pages == {"index.html", "digits-vanilla.html", "findings.json"}
+    assert pages == {
+        "index.html",
+        "digits-vanilla.html",
+        "digits-vanilla-layers.html",
+        "claims.md",
+        "findings.json",
+        "findings.schema.json",
+    }
     figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
     assert "digits-vanilla-cuts-norm-loss.svg" in figures
     assert "digits-vanilla-cuts-norm-loss.csv" in figures
     assert len(figures) == 24
     assert not list((here / "report").rglob(".*"))
-    for name in pages - {"findings.json"}:
+    for name in pages - {"findings.json", "findings.schema.json", "claims.md"}:
         for reference in Tags((here / "report" / name).read_text()).references:
             file = reference.partition("#")[0]
             assert reference.startswith("https:") or not file or (here / "report" / file).is_file()
@@ -67,6 +74,25 @@ def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch
     assert exit_status(["--report", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.index('id="many"') < text.index('id="few"')
+
+
+@pytest.mark.usefixtures("_undrawn")
+def test_a_report_on_chosen_files_leaves_that_on_everything(here, dataset, capsys):
+    save(dataset, here / "my.nc")
+    save(dataset, here / "other.nc")
+    assert exit_status([]) == 0
+    before = (here / "report" / "index.html").read_text()
+    assert exit_status(["my.nc", "other.nc"]) == 0
+    assert "Report: report/my+other/index.html" in capsys.readouterr().out
+    assert (here / "report" / "index.html").read_text() == before
+    text = (here / "report" / "my+other" / "my.html").read_text()
+    assert "xr.open_dataset(&#34;my.nc&#34;)" in text
+    assert joined(["a", "b", "c", "d"]) == "a+3-others"
+
+
+@pytest.fixture
+def _undrawn(monkeypatch):
+    monkeypatch.setattr("analyses.report.chapters.svg", lambda *_, **__: "<svg></svg>")
 
 
 @pytest.mark.parametrize(
@@ -132,4 +158,5 @@ def test_a_defect_is_a_traceback_and_status_1(cache):
 def test_files_of_one_name_are_told_apart_by_their_folders():
     paths = [Path("/runs/a/x.nc"), Path("/runs/b/x.nc"), Path("/other/a/x.nc"), Path("/c/y.nc")]
     assert list(names(paths).values()) == ["runs-a-x", "b-x", "other-a-x", "y"]
-    assert list(names([Path("/runs/index.nc")]).values()) == ["index-dataset"]
+    for name in ("index", "figures", "x-layers"):
+        assert list(names([Path(f"/runs/{name}.nc")]).values()) == [f"{name}-dataset"]

@@ -1,24 +1,34 @@
 """Oracles: the grammar of the pages and of findings.json, and two runs against each other."""
 
+import html
+import io
 import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import html5lib
+import jsonschema
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from pandas import DataFrame
+from rich.console import Console
 
 from analyses.figures.plot import Plot
 from analyses.figures.svg import svg
 from analyses.findings import Kind
+from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
-from analyses.report.numbers import findings_json
-from analyses.report.pages import index, page
-from analyses.report.write import write
-from analyses.words import interval_text
+from analyses.report.layers import truncations
+from analyses.report.numbers import SCHEMA, SCHEMA_VERSION, findings_json
+from analyses.report.pages import index, layers_page, page
+from analyses.report.summary import markdown, rows
+from analyses.report.write import print_table, write
+from analyses.topics import CLAIMS, TOPICS
+from analyses.words import interval_text, number
 from compressibility.files import WriteError
+from compressibility.store.netcdf import save
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import TABLES, declared
 from tests.synthetic_dataset import Effects, make, unmeasured
@@ -40,6 +50,7 @@ RESNET_SHAPES = (
     (16, 12, 1, 1),
     (12, 12, 3, 3),
 )
+BESIDE = ("findings.json", "findings.schema.json", "claims.md")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +89,11 @@ def test_drawing_again_gives_the_same_bytes(one):
 
 
 def test_the_pages_need_nothing_but_one_another(whole, page_of_whole):
-    pages = {"index.html": index([whole]), "digits-vanilla.html": page_of_whole}
+    pages = {
+        "index.html": index([whole]),
+        "digits-vanilla.html": page_of_whole,
+        "digits-vanilla-layers.html": layers_page(whole),
+    }
     ids = {name: Tags(text).ids for name, text in pages.items()}
     written = {f"figures/{d.name}.{kind}" for d in whole.drawings for kind in ("svg", "csv")}
     for name, text in pages.items():
@@ -87,25 +102,130 @@ def test_the_pages_need_nothing_but_one_another(whole, page_of_whole):
         assert len(tags.ids) == len(set(tags.ids))
         for reference in tags.references:
             file, _, place = reference.partition("#")
-            known = {"https://arxiv.org/abs/2403.14379", "findings.json", *written, *pages}
+            known = {"https://arxiv.org/abs/2403.14379", *BESIDE, *written, *pages}
             assert file in {*known, ""}
             assert not place or place in ids[file or name]
-        assert not {"script", "link", "img", "iframe"} & set(tags.tags)
+        assert not {"link", "img", "iframe"} & set(tags.tags)
+        assert tags.tags.count("script") == (name == "digits-vanilla-layers.html")
         assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(tags.ids)
         assert "@import" not in text
 
 
-def test_the_index_is_small_and_names_every_verdict(whole, one, resnet):
-    text = index([whole, one, resnet])
+def test_the_index_begins_with_a_table_of_claims_by_datasets(whole, one, resnet):
+    chapters = (whole, one, resnet)
+    text = index(chapters)
     assert "<svg" not in text
-    assert len(text) < 60_000
-    tags = Tags(text)
-    for c in (whole, one, resnet):
-        for answer in c.answers:
-            assert tags.references.count(f"{c.name}.html#{answer.claim.key}") == 2
-            here = text[text.index(f'id="{c.name}"') :]
-            row = here[here.index(f'href="{c.name}.html#{answer.claim.key}"') :]
-            assert f'class="verdict {answer.verdict.value}"' in row[: row.index("</tr>")]
+    assert len(text) < 90_000
+    table = ET.fromstring(text[text.index("<table") : text.index("</table>") + 8])
+    assert [h.get("id") for h in table.iter("th")][1:4] == [c.name for c in chapters]
+    rows = list(table.find("tbody"))
+    assert len(rows) == len(CLAIMS)
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        head, *cells = row
+        assert head.find("a").text == claim.title
+        for chapter_, cell in zip(chapters, cells, strict=True):
+            (found,) = (a for a in chapter_.answers if a.claim is claim)
+            link = cell.find("a")
+            assert link.text == link.get("class").removeprefix("verdict ") == found.verdict.value
+            assert link.get("href") == f"{chapter_.name}.html#{claim.key}"
+            estimates = [f.estimate for f in found.findings]
+            effect = cell.find("span").text
+            assert effect.split(" to ")[0] == number(min(estimates))
+            assert effect.split(" to ")[-1] == number(max(estimates))
+
+
+def test_every_claim_says_what_the_paper_says_and_what_would_break_it(whole):
+    text = html.unescape(index([whole]))
+    for topic in TOPICS:
+        assert topic.statement is not UNSTATED
+        for claim in topic.claims:
+            article = text[text.index(f'id="claim-{claim.key}"') :]
+            article = article[: article.index("</article>")]
+            for told in (topic.statement.words, topic.statement.broken_by, claim.null):
+                assert told in article
+    for statement in UNTESTED:
+        row = text[text.index(statement.words) :]
+        assert "Not tested" in row[: row.index("</tr>")]
+
+
+def test_a_sentence_tells_every_dataset_once_and_its_verdict(whole, one):
+    for row in rows([whole, one]):
+        for chapter_ in (whole, one):
+            assert len(re.findall(rf"\b{chapter_.name} \(", row.sentence)) == 1
+        (answer,) = (a for a in whole.answers if a.claim is row.claim)
+        assert f"{answer.verdict.value} on digits-vanilla (8 networks, " in row.sentence
+        assert "not decided by one network on one (" in row.sentence
+        assert row.claim.claim.rstrip(".") in row.sentence
+
+
+def test_the_markdown_has_the_same_verdicts(whole, one):
+    lines = markdown([whole, one]).splitlines()
+    for i, claim in enumerate(CLAIMS):
+        title, *cells = (cell.strip() for cell in lines[4 + i].strip("|").split("|"))
+        assert title.startswith(claim.title)
+        for chapter_, cell in zip((whole, one), cells, strict=True):
+            (answer,) = (a for a in chapter_.answers if a.claim is claim)
+            assert cell.split(":")[0] == answer.verdict.value
+
+
+def test_the_table_fits_a_terminal_of_80_columns_and_says_what_was_not_tested(whole, dataset):
+    partial = chapter("without-curvature", unmeasured(dataset, "curvature"))
+    out = io.StringIO()
+    print_table([whole, partial], Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    told = " ".join(out.getvalue().split())
+    assert "Not tested on without-curvature: Curvature. Nothing can be said" in told
+    depth = next(line for line in lines if line.startswith(" Depth "))
+    (answer,) = (a for a in whole.answers if a.claim.key == "depth")
+    assert answer.verdict.value in depth
+
+
+def test_html_is_valid_to_a_strict_parser(whole, one, resnet, page_of_whole):
+    """Oracle: html5lib's strict parser, which stops at the first error of the HTML standard."""
+    texts = [index([whole, one, resnet]), page_of_whole, page(one), page(resnet)]
+    for text in (*texts, *map(layers_page, (whole, one, resnet))):
+        html5lib.HTMLParser(strict=True).parse(text)
+    with pytest.raises(html5lib.html5parser.ParseError):
+        html5lib.HTMLParser(strict=True).parse(page_of_whole.replace("</article>", "", 1))
+
+
+def test_two_lines_fetch_the_data_behind_every_claim(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(dataset, Path("folder/my.nc"))
+    found = chapter("my", dataset, path="folder/my.nc")
+    shown = html.unescape(page(found))
+    for section in found.sections:
+        for answer in section.answers:
+            article = shown[shown.index(f'id="{answer.claim.key}"') :]
+            assert f"<pre>{section.lines}</pre>" in article[: article.index("</article>")]
+        names = {}
+        exec(section.lines, names)
+        assert section.lines.count("\n") == 1
+        data = names["data"].load()
+        names["data"].close()
+        assert set(data.variables) >= set(section.topic.variables)
+        for name in section.topic.variables:
+            np.testing.assert_array_equal(data[name].values, dataset[name].values)
+
+
+def test_every_truncation_is_in_the_table_of_layers(dataset, whole):
+    """Oracle: xarray's own mean over seeds."""
+    table = truncations(LayerData(dataset)).set_index(["layer", "cut", "threshold"])
+    there = (dataset["truncation_flag"] == 0).any("seed")
+    assert len(table) == int(there.sum()) * dataset.sizes["threshold"]
+    place = {"layer": "conv2", "mode": "OUT,KW", "threshold": 0.2}
+    row = table.loc[tuple(place.values())]
+    here = dataset.sel(place)
+    n = int(dataset["n_images"])
+    change = 100 * ((here["n_correct"] - dataset["baseline_n_correct"]) / n).mean()
+    assert row["change"] == pytest.approx(float(change))
+    assert row["rank"] == pytest.approx(float(here["rank"].mean()))
+    assert row["parameters"] == pytest.approx(float((100 / here["compression_ratio"]).mean()))
+    cells = [
+        re.findall(r"<td>(.*?)</td>", r) for r in re.findall(r"<tr>.*?</tr>", layers_page(whole))
+    ]
+    assert [c[:2] for c in cells if c] == [list(i[:2]) for i in table.index]
 
 
 def test_text_of_the_dataset_is_escaped(whole, page_of_whole):
@@ -147,7 +267,10 @@ def test_type_is_legible_on_a_phone(whole, resnet):
 
 def test_findings_json_holds_every_number_of_every_finding(whole):
     content = json.loads(findings_json([whole]), parse_constant=lambda c: pytest.fail(c))
-    (stored,) = content
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
+    assert content["schema_version"] == SCHEMA_VERSION
+    assert [c["sentence"] for c in content["claims"]] == [r.sentence for r in rows([whole])]
+    (stored,) = content["datasets"]
     assert stored["dataset"] == "digits-vanilla"
     for answer, entry in zip(whole.answers, stored["answers"], strict=True):
         assert entry["verdict"] == answer.verdict.value
@@ -176,7 +299,7 @@ def test_findings_json_holds_every_number_of_every_finding(whole):
 
 def test_what_is_infinite_is_null_in_json(one):
     content = json.loads(findings_json([one]))
-    first = content[0]["answers"][0]["findings"][0]
+    first = content["datasets"][0]["answers"][0]["findings"][0]
     assert first["minimal_detectable_effect"] is None
     assert first["interval"]["low"] is None
     assert first["estimate"] is not None

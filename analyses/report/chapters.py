@@ -1,16 +1,20 @@
 """One dataset, analysed: its answers in reading order, and its figures with their tables."""
 
 import html
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import xarray as xr
+from pandas import DataFrame
 
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.svg import inlined, standalone, svg
 from analyses.findings import Answer, answer
 from analyses.report.facts import facts, pretty, provenance
-from analyses.topics import TOPICS, Topic
+from analyses.report.layers import truncations
+from analyses.topics import OF_ALL_LAYERS, TOPICS, Topic
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 
@@ -41,12 +45,13 @@ class Drawing:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One topic: its answers and its figures, and what could not be drawn."""
+    """One topic: its answers, its figures, what could not be drawn, and how to fetch its data."""
 
     topic: Topic
     answers: tuple[Answer, ...]
     drawings: tuple[Drawing, ...] = ()
     notes: tuple[str, ...] = ()
+    lines: str = ""
 
     def drawings_of(self, key: str) -> tuple[Drawing, ...]:
         """The figures that illustrate one claim; with an empty key, those that illustrate none."""
@@ -55,14 +60,36 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Chapter:
-    """One dataset, analysed."""
+    """One dataset, analysed.
+
+    Attributes:
+        name: Its short name, in links and file names.
+        title: What it is called.
+        facts: What was measured, as pairs of label and text.
+        sections: One for each topic that has anything to tell.
+        truncations: Every truncation, as `report.layers.truncations` gives them.
+        maps: Figures of all layers.
+        provenance: Where it comes from, as pairs of label and text.
+        experiment: The experiment as JSON.
+        path: Where its file lies, seen from where the report was asked for; or empty.
+        checksum: SHA-256 of its file, or empty.
+    """
 
     name: str
     title: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+    truncations: DataFrame
+    maps: tuple[Drawing, ...]
     provenance: tuple[tuple[str, str], ...]
     experiment: str
+    path: str = ""
+    checksum: str = ""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Keys of the topics that have a section."""
+        return tuple(section.topic.key for section in self.sections)
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -72,13 +99,14 @@ class Chapter:
     @property
     def drawings(self) -> tuple[Drawing, ...]:
         """All figures, in reading order."""
-        return tuple(drawing for section in self.sections for drawing in section.drawings)
+        return (*(d for section in self.sections for d in section.drawings), *self.maps)
 
 
 def chapter(
     name: str,
     dataset: xr.Dataset,
     *,
+    path: str = "",
     file_checksum: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Chapter:
@@ -87,7 +115,8 @@ def chapter(
     Args:
         name: Short name, used in links and file names.
         dataset: A valid layer dataset, whole or partial.
-        file_checksum: SHA-256 of the file it came from.
+        path: The file it came from, as the lines that fetch its data shall name it.
+        file_checksum: SHA-256 of that file.
         progress: Told what is being done.
     """
     data = LayerData(dataset)
@@ -98,15 +127,33 @@ def chapter(
         sections=tuple(
             section
             for topic in TOPICS
-            if (section := _section(name, topic, data, progress)) is not None
+            if (section := _section(name, topic, data, path, progress)) is not None
         ),
+        truncations=truncations(data),
+        maps=_maps(name, data),
         provenance=provenance(dataset, file_checksum),
         experiment=pretty(dataset.attrs.get("experiment", "")),
+        path=path,
+        checksum=file_checksum,
     )
 
 
+def _maps(name: str, data: LayerData) -> tuple[Drawing, ...]:
+    drawn = []
+    for plot in OF_ALL_LAYERS:
+        with suppress(NotMeasuredError):
+            drawn.append(drawing(name, plot, data, {}))
+    return tuple(drawn)
+
+
+def lines_that_fetch(path: str, dataset: xr.Dataset, variables: Sequence[str]) -> str:
+    """Two lines of Python that fetch these variables of a dataset's file, as far as it has them."""
+    held = json.dumps([name for name in variables if name in dataset])
+    return f"import xarray as xr\ndata = xr.open_dataset({json.dumps(path)})[{held}]"
+
+
 def _section(
-    name: str, topic: Topic, data: LayerData, progress: Callable[[str], None]
+    name: str, topic: Topic, data: LayerData, path: str, progress: Callable[[str], None]
 ) -> Section | None:
     """The section of a topic; None where it has neither claims nor figures for this dataset."""
     progress(topic.title)
@@ -122,7 +169,8 @@ def _section(
             drawings.append(drawing(name, plot, data, {a.claim.key: a for a in answers}))
         except NotMeasuredError as reason:
             notes.append(f"{plot.title}: not drawn, {reason}.")
-    return Section(topic, answers, tuple(drawings), tuple(notes))
+    lines = lines_that_fetch(path or f"{name}.nc", data.dataset, topic.variables)
+    return Section(topic, answers, tuple(drawings), tuple(notes), lines)
 
 
 def drawing(name: str, plot: Plot, data: LayerData, answers: Answers) -> Drawing:

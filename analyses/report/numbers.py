@@ -1,26 +1,46 @@
-"""Every answer and finding as JSON; what is infinite or not a number is null."""
+"""Every answer and finding as JSON, by findings.schema.json; infinite or not a number is null."""
 
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from analyses.findings import Answer, Finding, Kind
 from analyses.report.chapters import Chapter
+from analyses.report.summary import rows, rule_text
+
+SCHEMA_VERSION: Final = 1
+"""Raised with every change after which a reader of the older file would read amiss."""
+SCHEMA: Final = Path(__file__).with_name("findings.schema.json")
 
 
 def findings_json(chapters: Sequence[Chapter]) -> str:
-    """All datasets with their answers, each with its claim on one level, and their findings."""
-    content = [
-        {
-            "dataset": c.name,
-            "title": c.title,
-            "provenance": dict(c.provenance),
-            "answers": [_answer(a) for a in c.answers],
-        }
-        for c in chapters
-    ]
+    """The claims in their order, and all datasets with their answers and findings."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "claims": [
+            {
+                "key": row.claim.key,
+                "claim": row.claim.claim,
+                "statement": asdict(row.statement),
+                "rule": row.rule,
+                "sentence": row.sentence,
+            }
+            for row in rows(chapters)
+        ],
+        "datasets": [
+            {
+                "dataset": c.name,
+                "title": c.title,
+                "path": c.path or None,
+                "provenance": dict(c.provenance),
+                "answers": [_answer(a) for a in c.answers],
+            }
+            for c in chapters
+        ],
+    }
     return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -36,6 +56,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "unit": claim.unit,
         "kind": claim.kind.value,
         "margin": claim.margin if claim.kind is Kind.EQUIVALENCE else None,
+        "rule": rule_text(claim),
         "exploratory": claim.exploratory,
         "verdict": answer.verdict.value,
         "found": answer.told.found,

@@ -1,14 +1,19 @@
-"""The report's pages: the index with all findings, and one page for each dataset."""
+"""The report's pages: the index with all findings, and two pages for each dataset."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import jinja2
 
+from analyses.paper import UNTESTED
 from analyses.report.chapters import Chapter
+from analyses.report.summary import rows, rule_text
 from analyses.statistics import MINIMUM_SEEDS
+from analyses.topics import TOPICS
 from analyses.words import headline, interval_text, number, p_text, plain, smallest_p, verdict_text
+from compressibility.version import __version__
 
 INDEX: Final = "index.html"
 
@@ -16,6 +21,11 @@ INDEX: Final = "index.html"
 def file_name(chapter: Chapter) -> str:
     """The file of a dataset's page."""
     return f"{chapter.name}.html"
+
+
+def layers_file_name(chapter: Chapter) -> str:
+    """The file of the page with all of a dataset's layers."""
+    return f"{chapter.name}-layers.html"
 
 
 def index(chapters: Sequence[Chapter]) -> str:
@@ -27,7 +37,14 @@ def index(chapters: Sequence[Chapter]) -> str:
         if not answer.claim.exploratory and answer.n_seeds >= MINIMUM_SEEDS
     ]
     template = _environment().get_template("index.html.jinja")
-    return template.render(chapters=chapters, tested=len(confirmatory))
+    return template.render(
+        chapters=chapters,
+        rows=rows(chapters),
+        topics=TOPICS,
+        untested=UNTESTED,
+        tested=len(confirmatory),
+        version=__version__,
+    )
 
 
 def page(chapter: Chapter) -> str:
@@ -35,6 +52,12 @@ def page(chapter: Chapter) -> str:
     return _environment().get_template("dataset.html.jinja").render(c=chapter)
 
 
+def layers_page(chapter: Chapter) -> str:
+    """The page with every truncation of every layer of one dataset."""
+    return _environment().get_template("layers.html.jinja").render(c=chapter)
+
+
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -52,5 +75,8 @@ def _environment() -> jinja2.Environment:
         plain=plain,
         p=p_text,
         file_name=file_name,
+        layers_file_name=layers_file_name,
+        rule=rule_text,
+        points=lambda value: f"{value:+.1f}".replace("-", "−"),
     )
     return environment
