@@ -25,9 +25,10 @@ def _measure(session: nox.Session, *arguments: str) -> None:
 
 @nox.session
 def analyses(session: nox.Session) -> None:
-    """Measure the digits where they are not measured yet, analyse every dataset, write report/."""
+    """Analyse every dataset, the digits measured first; or: nox -s analyses -- my.nc other.nc."""
     _install(session, "analyses")
-    _measure(session, "digits-vanilla")
+    if not any(argument.endswith(".nc") for argument in session.posargs):
+        _measure(session, "digits-vanilla")
     session.run("python", "-m", "analyses", *session.posargs)
 
 

@@ -17,6 +17,7 @@ from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER
 from analyses.figures.correlation_loss import CORRELATION_LOSS
+from analyses.figures.critical_map import CRITICAL_MAP
 from analyses.figures.curvature import CURVATURE
 from analyses.figures.cuts import AGAINST_NORM_LOSS, AGAINST_PARAMETERS
 from analyses.figures.cuts_differences import DIFFERENCES
@@ -25,7 +26,9 @@ from analyses.figures.entropy import ENTROPY
 from analyses.figures.entropy_map import ENTROPY_MAP
 from analyses.figures.first_experiments import CONV1, CONV4
 from analyses.figures.joint import JOINT
+from analyses.figures.kept import KEPT
 from analyses.figures.noise import AGAINST_NOISE
+from analyses.figures.pareto import PARETO
 from analyses.figures.plot import Plot
 from analyses.figures.spectra import SPECTRA
 from analyses.figures.two_mode_cuts import TWO_MODE_CUTS
@@ -90,7 +93,7 @@ TOPICS: Final = (
         "controls",
         "Compared with what?",
         (LESS_ENTANGLED, CALIBRATED),
-        (ENTROPY, SPECTRA, ENTROPY_MAP),
+        (ENTROPY, SPECTRA),
         INTRINSIC,
         ("schmidt_value", "kernel_norm"),
     ),
@@ -98,7 +101,7 @@ TOPICS: Final = (
         "cuts",
         "Which cut?",
         (AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS),
-        (AGAINST_NORM_LOSS, AGAINST_PARAMETERS, DIFFERENCES),
+        (AGAINST_NORM_LOSS, AGAINST_PARAMETERS, PARETO, DIFFERENCES),
         OUT_MODE,
         (*_TRUNCATIONS, "compression_ratio"),
     ),
@@ -143,6 +146,6 @@ TOPICS: Final = (
         _PERTURBATIONS,
     ),
 )
-OF_ALL_LAYERS: Final[tuple[Plot, ...]] = ()
+OF_ALL_LAYERS: Final = (CRITICAL_MAP, KEPT, ENTROPY_MAP)
 """Drawn on a page of their own: every layer, none chosen."""
 CLAIMS: Final = tuple(claim for topic in TOPICS for claim in topic.claims)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from analyses.findings import answer
-from analyses.topics import CLAIMS, TOPICS
+from analyses.topics import CLAIMS, OF_ALL_LAYERS, TOPICS
 from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import Effects, make
 
 NAMES = ("conv1", "layer1.0.conv2", "layer3.0.conv2", "layer3.1.conv2", "layer4.0.conv1")
 SHAPES = ((8, 3, 3, 3), (10, 8, 3, 3), (12, 10, 3, 3), (12, 12, 3, 3), (16, 12, 1, 1))
-PLOTS = {plot.name: plot for topic in TOPICS for plot in topic.plots}
+PLOTS = {p.name: p for p in (*(p for topic in TOPICS for p in topic.plots), *OF_ALL_LAYERS)}
 SEVEN = ("OUT", "IN", "KH", "KW", "OUT,IN", "OUT,KH", "OUT,KW")
 
 

@@ -25,6 +25,8 @@ LINES = {
     "correlation-loss": ("against", "cut", "loss", "change_of_accuracy"),
     "depth": ("panel", "series", "relative_depth", "value"),
     "first-conv4-out-kw": ("layer", "cut", "norm_loss", "accuracy"),
+    "accuracy-kept": ("layer", "series", "norm_loss", "accuracy_kept"),
+    "pareto": ("layer", "cut", "parameters", "accuracy"),
 }
 
 
@@ -53,17 +55,24 @@ def series_of(name, table):
             yield (panel, "truncation"), here, "norm_loss", "curvature"
         return
     panel, series, x, y = LINES[name]
+    if name == "pareto":
+        for layer, rows in table[table["on_front"]].groupby("layer"):
+            yield (layer, "front"), rows.sort_values(x), x, y
+        table = table[table[x] < 250]
     for (a, b), rows in table.groupby([panel, series]):
         if name.startswith("cuts"):
             yield (a, b), rows[rows["what"] == "mean"], x, y
             if len(ranks := rows[rows["what"] != "mean"]):
                 yield (a, f"{b}, ranks"), ranks, x, y
+        elif name == "accuracy-kept":
+            for network, here in rows.groupby("network"):
+                yield (a, b if network == "mean" else f"{b}, {network}"), here, x, y
         elif name == "depth":
             for network, here in rows.groupby("network"):
                 yield (a, b if network == "mean" else f"{b}, {network}"), here, x, y
             if len(ended := rows[rows["censored"].eq(True)]):
                 yield (a, f"{b}, censored"), ended, x, y
-        elif b not in ("random matrix", "untouched network") or name == "entropy":
+        elif b not in ("random matrix", "untouched network") or name in ("entropy", "pareto"):
             yield (a, b), rows, x, y
 
 
@@ -106,7 +115,7 @@ def test_every_band_runs_from_low_to_high(three, name):
             assert rounded(rows[x], rows["low"]) <= corners(bands[key])
             assert rounded(rows[x], rows["high"]) <= corners(bands[key])
             seen.add(key)
-    assert seen or name == "correlation-loss"
+    assert seen or name in ("correlation-loss", "pareto")
     assert {k for k in bands if k[1] not in ("random matrix", "random directions")} == seen
 
 

@@ -20,12 +20,12 @@ from analyses.figures.svg import svg
 from analyses.findings import Kind
 from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
-from analyses.report.layers import truncations
 from analyses.report.numbers import SCHEMA, SCHEMA_VERSION, findings_json
 from analyses.report.pages import index, layers_page, page
 from analyses.report.summary import markdown, rows
 from analyses.report.write import print_table, write
 from analyses.topics import CLAIMS, TOPICS
+from analyses.truncations import truncations
 from analyses.words import interval_text, number
 from compressibility.files import WriteError
 from compressibility.store.netcdf import save
@@ -307,7 +307,7 @@ def test_what_is_infinite_is_null_in_json(one):
 
 def test_one_network_gets_estimates_and_no_intervals(one):
     text = page(one)
-    assert len(one.drawings) == 12
+    assert len(one.drawings) == 15
     assert "1 (seed 0): estimates only" in text
     findings = [f for answer in one.answers for f in answer.findings]
     told = [interval_text(f.interval) for f in findings]

@@ -200,6 +200,84 @@ def test_the_map_shows_every_cell_of_its_table(three):
     assert marked == table.dropna()["not_zero"].tolist()
 
 
+def test_the_critical_map_is_the_definition_written_out(three):
+    """Oracle: the definition in plain Python, network by network."""
+    table = three.tables["critical-map"]
+    ds = three.dataset
+    n = int(ds["n_images"])
+    for row in table.to_dict("records"):
+        here = ds.sel(layer=row["layer"], mode=row["cut"])
+        found = [
+            crossing_by_hand(
+                here["norm_loss"].sel(seed=s).values,
+                here["n_correct"].sel(seed=s).values,
+                int(ds["baseline_n_correct"].sel(seed=s)),
+                n,
+                1,
+            )
+            for s in ds["seed"]
+        ]
+        assert row["critical_norm_loss"] == pytest.approx(np.mean([v for v, _ in found]))
+        assert row["censored"] == sum(ended for _, ended in found)
+        assert row["networks"] == 3
+    (axes,) = three.figures["critical-map"].axes
+    written = [text.get_text() for text in axes.texts]
+    assert written == [
+        f"{'≥' if censored else ''}{value:.2f}"
+        for value, censored in zip(table["critical_norm_loss"], table["censored"], strict=True)
+    ]
+    assert len(axes.patches) == (table["censored"] > 0).sum()
+    assert 0 < len(axes.patches) < len(table)
+
+
+def test_accuracy_kept_is_that_of_each_network_over_its_own(three):
+    ds, table = three.dataset, three.tables["accuracy-kept"]
+    before = ds["baseline_n_correct"]
+    assert set(table["layer"]) == set(NAMES)
+    for row in table[table["network"] != "mean"].iloc[::11].to_dict("records"):
+        here = {"layer": row["layer"], "seed": int(row["network"])}
+        if row["series"] in SEVEN:
+            of_cut = ds.sel(here, drop=True).sel(mode=row["series"])
+            x, y = of_cut["norm_loss"].values, of_cut["n_correct"].values
+        else:
+            x = np.array([0, *ds["norm_loss_level"].values])
+            y = np.array([int(before.sel(seed=here["seed"])), *ds["perturbed_n_correct"].sel(here)])
+        kept = 100 * y / int(before.sel(seed=here["seed"]))
+        assert np.isclose(kept[np.isclose(x, row["norm_loss"])], row["accuracy_kept"]).any()
+    mean = table[(table["network"] == "mean") & (table["layer"] == "conv1")].iloc[::9]
+    for row in mean[mean["series"].isin(SEVEN)].to_dict("records"):
+        here = ds.sel(layer="conv1", mode=row["series"])
+        values = [
+            interpolated(
+                row["norm_loss"],
+                here["norm_loss"].sel(seed=s),
+                100 * here["n_correct"].sel(seed=s) / int(before.sel(seed=s)),
+            )
+            for s in ds["seed"]
+        ]
+        found = (row["accuracy_kept"], row["low"], row["high"])
+        assert found == pytest.approx(mean_and_t(values), rel=1e-9)
+
+
+def test_the_front_is_what_nothing_dominates(three):
+    """Oracle: every pair compared, and xarray's means."""
+    table = three.tables["pareto"]
+    for _, rows in table.groupby("layer"):
+        points = rows[["parameters", "accuracy"]].to_numpy()
+        for i, (parameters, accuracy) in enumerate(points):
+            dominated = any(
+                (p <= parameters and a >= accuracy and (p < parameters or a > accuracy))
+                or (p == parameters and a == accuracy and j < i)
+                for j, (p, a) in enumerate(points)
+            )
+            assert rows["on_front"].iloc[i] == (not dominated)
+    assert set(table["cut"]) == {*SEVEN, "untouched network"}
+    for row in table[table["cut"].isin(SEVEN)].iloc[::7].to_dict("records"):
+        here = three.dataset.sel(layer=row["layer"], mode=row["cut"], threshold=row["threshold"])
+        assert row["accuracy"] == pytest.approx(100 * float(here["accuracy"].mean()))
+        assert row["parameters"] == pytest.approx(float((100 / here["compression_ratio"]).mean()))
+
+
 def test_curvatures_are_relative_to_the_kernels_norm(three):
     ds = three.dataset
     table = three.tables["curvature"]

@@ -8,13 +8,10 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from analyses.entropies import entropies
-from analyses.figures.panels import grid, shorten
+from analyses.figures.panels import MANY, grid, layer_rows
 from analyses.figures.plot import Answers, Plot
 from analyses.statistics import ALPHA, benjamini_yekutieli, sign_flip_test
 from compressibility.store.reading import LayerData
-
-MANY: Final = 12
-"""Beyond as many layers rows are low, and type is small."""
 
 
 def entropy_map(data: LayerData) -> tuple[xr.DataArray, xr.DataArray]:
@@ -54,7 +51,7 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
-    layers, cuts = table["layer"].unique(), table["cut"].unique()
+    layers, cuts = list(table["layer"].unique()), list(table["cut"].unique())
     shape = (len(layers), len(cuts))
     mean = table["difference_in_percent"].to_numpy().reshape(shape)
     marked = table["not_zero"].to_numpy().reshape(shape)
@@ -73,16 +70,10 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
             f"{value:.1f}{'•' if marked[row, column] else ''}",
             ha="center",
             va="center",
-            fontsize=7.5 if large else 6,
+            fontsize=7.5 if large else 7,
             color="#ffffff" if abs(value) > 0.55 * limit else "#202020",
         )
-    axes.grid(False)
-    axes.set_ylim(len(layers), 0)
-    names = [shorten(layer, 16) for layer in layers]
-    axes.set_yticks(np.arange(len(layers)) + 0.5, names, fontsize=8 if large else 6)
-    labels = [cut.replace(",", ",\n") if narrow else cut for cut in cuts]
-    axes.set_xticks(np.arange(len(cuts)) + 0.5, labels)
-    axes.tick_params(length=0)
+    layer_rows(axes, layers, [cut.replace(",", ",\n") if narrow else cut for cut in cuts])
     return panels.figure
 
 
@@ -105,5 +96,4 @@ ENTROPY_MAP: Final = Plot(
     caption=_caption,
     table=_table,
     draw=_draw,
-    illustrates="controls",
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -13,6 +14,8 @@ from pandas import DataFrame
 
 _BAND: Final = 0.16
 """Opacity of a band."""
+MANY: Final = 12
+"""Beyond as many layers the rows of a map are low, and type is small."""
 
 
 @dataclass(frozen=True)
@@ -154,3 +157,15 @@ def plain_ticks(axis: Axis) -> None:
     """Powers of ten written out: exponents would be too small to read."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     axis.set_minor_formatter(NullFormatter())
+
+
+def layer_rows(axes: Axes, layers: Sequence[str], columns: Sequence[str]) -> None:
+    """The axes of a map: a row for each layer, from above, and named columns."""
+    axes.grid(False)
+    axes.set_xlim(0, len(columns))
+    axes.set_ylim(len(layers), 0)
+    names = [shorten(layer, 16) for layer in layers]
+    small = len(layers) > MANY
+    axes.set_yticks(np.arange(len(layers)) + 0.5, names, fontsize=7 if small else 8)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.tick_params(length=0)

@@ -20,7 +20,24 @@ CUT_COLOURS: Final[Mapping[str, str]] = {
     "OUT,KW": "#a3791f",
 }
 """One colour per cut in every figure, after Okabe and Ito; mirrored cuts share a hue."""
-CUT_DASHES: Final[Mapping[str, str]] = {"KW": "--", "OUT,KW": "--"}
+CUT_DASHES: Final[Mapping[str, Any]] = {
+    "IN": (0, (7, 1.5)),
+    "KH": (0, (1, 1.2)),
+    "KW": (0, (4, 1.5)),
+    "OUT,IN": (0, (6, 1.5, 1, 1.5)),
+    "OUT,KH": (0, (3, 1, 1, 1, 1, 1)),
+    "OUT,KW": (0, (2, 1)),
+}
+"""And a dash of its own, to be told apart without colour."""
+CUT_MARKERS: Final[Mapping[str, str]] = {
+    "OUT": "o",
+    "IN": "s",
+    "KH": "^",
+    "KW": "v",
+    "OUT,IN": "D",
+    "OUT,KH": "x",
+    "OUT,KW": "+",
+}
 
 WEIGHT_COLOURS: Final[Mapping[str, str]] = {
     "trained": "#0a7cc4",

@@ -26,6 +26,8 @@ def svg(plot: Plot, table: DataFrame, *, narrow: bool, prefix: str = "") -> str:
     text = _with_few_ids(text, name)
     text = re.sub(r"(?:<use [^>]*/>\s*)+", _with_one_style, text)
     text = re.sub(r">\s+<", ">\n<", text)
+    text = re.sub(r' d="[^"]+"', _with_short_path, text)
+    text = _with_one_font(text)
     return re.sub(r"<[^>]+>", _with_short_coordinates, text)
 
 
@@ -48,6 +50,23 @@ def _with_one_style(dots: re.Match[str]) -> str:
         return dots[0]
     bare = re.sub(r' style="[^"]*"', "", dots[0])
     return f'<g style="{styles.pop()}">{bare}</g>'
+
+
+def _with_short_path(path: re.Match[str]) -> str:
+    """A path with one decimal, a point behind a point being a line to it anyway."""
+    text = re.sub(r"(\d\.\d)\d+", r"\1", path[0])
+    text = re.sub(r"\.0(?!\d)", "", text)
+    text = re.sub(r"(?<=\d)\s+L ", " ", text)
+    return re.sub(r"\s+", " ", text)
+
+
+def _with_one_font(text: str) -> str:
+    """The font once, where all that is written has it."""
+    [font, *others] = set(re.findall(r" font-family: ([^;\"]+);", text)) or {""}
+    if others or not font:
+        return text
+    bare = text.replace(f" font-family: {font};", "")
+    return bare.replace("<svg ", f'<svg font-family="{font}" ', 1)
 
 
 def _with_short_coordinates(tag: re.Match[str]) -> str:

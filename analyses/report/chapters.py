@@ -13,8 +13,8 @@ from analyses.figures.plot import Answers, Plot
 from analyses.figures.svg import inlined, standalone, svg
 from analyses.findings import Answer, answer
 from analyses.report.facts import facts, pretty, provenance
-from analyses.report.layers import truncations
 from analyses.topics import OF_ALL_LAYERS, TOPICS, Topic
+from analyses.truncations import truncations
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 
@@ -67,7 +67,7 @@ class Chapter:
         title: What it is called.
         facts: What was measured, as pairs of label and text.
         sections: One for each topic that has anything to tell.
-        truncations: Every truncation, as `report.layers.truncations` gives them.
+        truncations: Every truncation, as `analyses.truncations` gives them.
         maps: Figures of all layers.
         provenance: Where it comes from, as pairs of label and text.
         experiment: The experiment as JSON.

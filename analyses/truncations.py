@@ -1,4 +1,4 @@
-"""Every truncation of every layer, as one table: what a dataset's second page shows."""
+"""Every truncation of every layer, as one table."""
 
 from typing import Final
 
