@@ -7,7 +7,7 @@ the ranks of a cut share one convolution, and only what lies behind the layer ru
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line, nearest
 from compressibility.evaluation import batches, tracing
-from compressibility.evaluation.agreement import Agreement, Trial, striking
+from compressibility.evaluation.agreement import Agreement
 from compressibility.evaluation.forms import form_of
 from compressibility.evaluation.joint import portions
 from compressibility.evaluation.judging import Judge
@@ -240,7 +240,11 @@ class Evaluator:
         for lower, some in resumed.items():
             if some and self._resumable is not None:
                 for numbers, passes in portions(self._resumable, variants, some, self._memory // 4):
-                    if self._agree_on_layers(list(some[numbers[0]])):
+                    together = list(some[numbers[0]])
+                    if self._noted(
+                        together,
+                        self._agreement.on_layers(self._resumable, together, self._memory),
+                    ):
                         found |= zip(numbers, self._judged(passes, lower=lower), strict=True)
                     else:
                         found |= {number: self._whole(variants[number]) for number in numbers}
@@ -254,7 +258,12 @@ class Evaluator:
         entry = self._resumable.entry(layer)
         stack = max(1, self.batch_size // len(self._images)) if entry.independent else 1
         passes = OneLayer(entry, groups, stack)
-        if self._agree_on_layers([layer]) and self._agree_on_ways(layer, passes, groups):
+        agreement, network = self._agreement, self._resumable
+        if self._noted(
+            [layer],
+            agreement.on_layers(network, [layer], self._memory)
+            and agreement.on_ways(network, layer, passes, groups),
+        ):
             return self._judged(passes, lower=self._lowers(layer))
         return [self._whole({layer: kernel}) for group in groups for kernel in group.kernels]
 
@@ -269,36 +278,8 @@ class Evaluator:
                     self.notes[""] = f"float32 is used: {self._resumable.lower_reason}"
             return self._judge.exact(passes, self.baseline)
 
-    def _agree_on_layers(self, layers: Sequence[str]) -> bool:
-        """Whether layers with kernels quite unlike theirs answer as in the network itself."""
-        assert self._resumable is not None
-        resumable, network = self._resumable, self._form.network
-
-        def trial() -> Trial:
-            variant = {layer: striking(kernel_array(network, layer)) for layer in layers}
-            changes = dict.fromkeys(layers, b"")
-            [(_, passes)] = portions(resumable, [variant], {0: changes}, self._memory)
-            return Trial(passes, 0, variant)
-
-        return self._agree("striking", layers, trial)
-
-    def _agree_on_ways(self, layer: str, passes: OneLayer, groups: Sequence[Variants]) -> bool:
-        """Whether one variant of each group of a layer answers as in the network itself."""
-        first, agreed = 0, True
-        for group in groups:
-            middle = len(group) // 2
-
-            def trial(group: Variants = group, middle: int = middle, first: int = first) -> Trial:
-                kernel = next(itertools.islice(group.kernels, middle, None))
-                return Trial(passes, first + middle, {layer: kernel})
-
-            agreed = agreed and self._agree(group.way, [layer], trial)
-            first += len(group)
-        return agreed
-
-    def _agree(self, way: str, layers: Sequence[str], trial: Callable[[], Trial]) -> bool:
-        assert self._resumable is not None
-        agrees = self._agreement.resumed(self._resumable, (way, frozenset(layers)), trial)
+    def _noted(self, layers: Sequence[str], agrees: bool) -> bool:
+        """Whether the pass entered at layers answers as the network itself; it is noted if not."""
         if not agrees:
             for layer in layers:
                 self.notes[layer] = (
