@@ -1,6 +1,5 @@
 """``python -m analyses [DATASETS...] [--report DIR]``: from stored datasets to the report."""
 
-import hashlib
 import os
 import sys
 import time
@@ -13,11 +12,12 @@ from rich.console import Console
 
 from compressibility.errors import UserError
 from compressibility.store.cache import default
-from compressibility.store.netcdf import open_dataset
 
 USER_ERROR = 2
 REPORT = Path("report")
 """Folder of the report on everything measured; that on chosen datasets lies in a folder of it."""
+PROCESSES = min(os.cpu_count() or 1, 4)
+"""Datasets read at once; each takes up to half a gigabyte."""
 _RESERVED = ("index", "figures")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -48,31 +48,23 @@ def analyse(
     """
     start, console, cache = time.monotonic(), Console(), default()
     paths = tuple(dict.fromkeys(map(cache.find, datasets or ()))) or cache.datasets()
+    files = names(paths)
+    folder = report or (REPORT / joined(list(files.values())) if datasets else REPORT)
+    _refuse_what_cannot_be_written(folder)
     with console.status("loading") as status:
-        from analyses.report.chapters import (
-            chapter,
-        )  # after the paths: a wrong name is told at once
+        # after the paths: a wrong name is told at once
+        from analyses.report.reading import read_all
         from analyses.report.write import print_table, write
 
-        opened = [(name, path, open_dataset(path)) for path, name in names(paths).items()]
-        if not datasets:
-            opened.sort(key=lambda each: -each[2].sizes["seed"])
-        folder = report or (REPORT / joined([name for name, *_ in opened]) if datasets else REPORT)
-        _refuse_what_cannot_be_written(folder)
-        chapters = []
-        while opened:
-            name, path, dataset = opened.pop(0)  # none is held longer than it is needed
-            begun = time.monotonic()
-
-            def progress(what: str, name: str = name) -> None:
-                status.update(f"{name}: {what}")
-
-            checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-            place = Path(os.path.relpath(path)).as_posix()
-            chapters.append(
-                chapter(name, dataset, path=place, file_checksum=checksum, progress=progress)
-            )
-            console.print(f"{name}: analysed and drawn in {time.monotonic() - begun:.1f} s")
+        found = []
+        for chapter, seconds in read_all(files, processes=PROCESSES):
+            found.append(chapter)
+            status.update(f"{len(found)} of {len(files)} datasets")
+            console.print(f"{chapter.name}: analysed and drawn in {seconds:.1f} s")
+        order = list(files.values())
+        chapters = sorted(
+            found, key=lambda c: (0 if datasets else -c.n_networks, order.index(c.name))
+        )
         status.update("writing the report")
         page = write(chapters, folder)
     print_table(chapters, console)
@@ -109,13 +101,13 @@ def _plain(part: str) -> str:
 
 def _refuse_what_cannot_be_written(folder: Path) -> None:
     """So that minutes of analysis are not lost on a wrong folder."""
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the report to {error.filename or folder}: {error.strerror}; choose "
-            "another folder with --report"
-        ) from error
+    place = next(p for p in (folder / "figures", folder, *folder.absolute().parents) if p.exists())
+    if place.is_dir() and os.access(place, os.W_OK):
+        return
+    reason = "no permission" if place.is_dir() else "it is not a folder"
+    raise UserError(
+        f"cannot write the report to {place}: {reason}; choose another folder with --report"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 A claim comes later by a line here: everything that is written is made from this list.
 """
 
+import copyreg
 from dataclasses import dataclass
 from typing import Final
 
@@ -149,3 +150,17 @@ TOPICS: Final = (
 OF_ALL_LAYERS: Final = (CRITICAL_MAP, KEPT, ENTROPY_MAP)
 """Drawn on a page of their own: every layer, none chosen."""
 CLAIMS: Final = tuple(claim for topic in TOPICS for claim in topic.claims)
+
+
+def claim_of(key: str) -> Claim:
+    """The claim of this key."""
+    return next(claim for claim in CLAIMS if claim.key == key)
+
+
+def topic_of(key: str) -> Topic:
+    """The topic of this key."""
+    return next(topic for topic in TOPICS if topic.key == key)
+
+
+copyreg.pickle(Claim, lambda claim: (claim_of, (claim.key,)))  # between processes by their keys
+copyreg.pickle(Topic, lambda topic: (topic_of, (topic.key,)))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from analyses.__main__ import joined, main, names
+from analyses.report.reading import read_all
+from analyses.report.write import write
 from compressibility.store.netcdf import save
 from tests.synthetic_dataset import Effects, make
 from tests.tags import Tags
@@ -57,7 +59,7 @@ def test_everything_is_written_and_told(here, capsys):
     figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
     assert "digits-vanilla-cuts-norm-loss.svg" in figures
     assert "digits-vanilla-cuts-norm-loss.csv" in figures
-    assert len(figures) == 30
+    assert len(figures) == 45
     assert not list((here / "report").rglob(".*"))
     for name in pages - {"findings.json", "findings.schema.json", "claims.md"}:
         for reference in Tags((here / "report" / name).read_text()).references:
@@ -65,12 +67,12 @@ def test_everything_is_written_and_told(here, capsys):
             assert reference.startswith("https:") or not file or (here / "report" / file).is_file()
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
     for name, n_seeds in (("few", 2), ("many", 3)):
         dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
         save(dataset, tmp_path / "layers" / f"{name}.nc")
-    monkeypatch.setattr("analyses.report.chapters.svg", lambda *_, **__: "<svg></svg>")
     assert exit_status(["--report", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.index('id="many"') < text.index('id="few"')
@@ -90,9 +92,31 @@ def test_a_report_on_chosen_files_leaves_that_on_everything(here, dataset, capsy
     assert joined(["a", "b", "c", "d"]) == "a+3-others"
 
 
+def test_several_processes_give_what_one_gives(tmp_path):
+    """Oracle: the same files read one after the other."""
+    files = {}
+    for name, n_seeds in (("few", 1), ("many", 2)):
+        dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
+        files[tmp_path / f"{name}.nc"] = name
+        save(dataset, tmp_path / f"{name}.nc")
+    one, two = (
+        write(
+            sorted((c for c, _ in read_all(files, processes=n)), key=lambda c: c.name),
+            tmp_path / str(n),
+        )
+        for n in (1, 2)
+    )
+    names = sorted(p.relative_to(one.parent) for p in one.parent.rglob("*.*"))
+    assert len(names) > 40
+    for name in names:
+        assert (one.parent / name).read_bytes() == (two.parent / name).read_bytes()
+
+
 @pytest.fixture
 def _undrawn(monkeypatch):
-    monkeypatch.setattr("analyses.report.chapters.svg", lambda *_, **__: "<svg></svg>")
+    for name, nothing in (("drawn", None), ("svg", "<svg></svg>"), ("png", b"")):
+        monkeypatch.setattr(f"analyses.report.chapters.{name}", lambda *_, n=nothing, **__: n)
+    monkeypatch.setattr("analyses.__main__.PROCESSES", 1)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +164,8 @@ def test_a_defect_is_a_traceback_and_status_1(cache):
     """Here a variable of another type than the schema's, behind the validation's back."""
     code = (
         "import analyses.__main__ as command\n"
-        "command.open_dataset = lambda path: 1\n"
+        "import analyses.report.reading as reading\n"
+        "reading.open_dataset = lambda path: 1\n"
         "command.main(['digits-vanilla'])"
     )
     done = subprocess.run(

@@ -16,7 +16,7 @@ from pandas import DataFrame
 from rich.console import Console
 
 from analyses.figures.plot import Plot
-from analyses.figures.svg import svg
+from analyses.figures.svg import drawn, svg
 from analyses.findings import Kind
 from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
@@ -85,7 +85,8 @@ def test_drawing_again_gives_the_same_bytes(one):
     again = chapter("one", make(Effects(structure=1.0), n_seeds=1))
     assert page(again) == page(one)
     for first, second in zip(one.drawings, again.drawings, strict=True):
-        assert (first.file, first.csv) == (second.file, second.csv)
+        assert (first.file, first.csv, first.png) == (second.file, second.csv, second.png)
+        assert first.png.startswith(b"\x89PNG")
 
 
 def test_the_pages_need_nothing_but_one_another(whole, page_of_whole):
@@ -95,7 +96,7 @@ def test_the_pages_need_nothing_but_one_another(whole, page_of_whole):
         "digits-vanilla-layers.html": layers_page(whole),
     }
     ids = {name: Tags(text).ids for name, text in pages.items()}
-    written = {f"figures/{d.name}.{kind}" for d in whole.drawings for kind in ("svg", "csv")}
+    written = {f"figures/{d.name}.{kind}" for d in whole.drawings for kind in ("svg", "png", "csv")}
     for name, text in pages.items():
         tags = Tags(text)
         assert tags.open == []
@@ -324,15 +325,16 @@ def test_a_resnet_gets_the_papers_first_experiments(resnet):
 
 @pytest.fixture
 def drawn_once(monkeypatch):
-    """Figures are drawn wide alone, and stand in for the narrow ones."""
-    drawn = {}
+    """Figures are drawn wide alone, and stand in for the narrow ones; none as PNG."""
+    last = {}
 
-    def once(plot, table, *, narrow, prefix=""):
+    def once(plot, table, *, narrow):
         if not narrow:
-            drawn["last"] = svg(plot, table, narrow=False, prefix=prefix)
-        return drawn["last"]
+            last["svg"] = svg(drawn(plot, table, narrow=False), plot.name)
 
-    monkeypatch.setattr("analyses.report.chapters.svg", once)
+    monkeypatch.setattr("analyses.report.chapters.drawn", once)
+    monkeypatch.setattr("analyses.report.chapters.svg", lambda *_: last["svg"])
+    monkeypatch.setattr("analyses.report.chapters.png", lambda _: b"")
 
 
 @pytest.mark.usefixtures("drawn_once")
@@ -400,6 +402,6 @@ def test_written_numbers_keep_their_decimals() -> None:
 
     table = DataFrame({"x": [0.00125, 1], "y": [0, 1]})
     plot = Plot("drawn", "Drawn", lambda _: "A line.", lambda *_: table, draw)
-    text = svg(plot, table, narrow=False)
+    text = svg(drawn(plot, table, narrow=False), "drawn")
     assert ">0.00125<" in text
     assert not re.search(r'<path d="[^"]*\d\.\d{3,}', text)

@@ -16,26 +16,22 @@ from compressibility.store.reading import LayerData
 def _table(data: LayerData, _: Answers) -> DataFrame:
     found = data.critical_norm_loss(100 * data.allowance)
     dims = ("layer", "mode", "seed")
-    value = found["critical_norm_loss"].transpose(*dims)
-    censored = found["censored"].transpose(*dims) & value.notnull()
-    return joined(
-        [
-            DataFrame(
-                [
-                    {
-                        "layer": layer,
-                        "cut": cut,
-                        "critical_norm_loss": float(here.mean()),
-                        "networks": int(here.notnull().sum()),
-                        "censored": int(censored.sel(layer=layer, mode=cut).sum()),
-                    }
-                    for layer in data.measured_layers
-                    for cut in data.modes
-                    if (here := value.sel(layer=layer, mode=cut)).notnull().any()
-                ]
-            )
-        ]
+    value = found["critical_norm_loss"].transpose(*dims).values
+    there = np.isfinite(value)
+    censored = found["censored"].transpose(*dims).values & there
+    networks = there.sum(axis=-1)
+    layer, cut = np.nonzero(networks)
+    mean = np.where(there, value, 0.0).sum(axis=-1) / np.maximum(networks, 1)
+    table = DataFrame(
+        {
+            "layer": np.array(data.layers)[layer],
+            "cut": np.array(data.modes)[cut],
+            "critical_norm_loss": mean[layer, cut],
+            "networks": networks[layer, cut],
+            "censored": censored.sum(axis=-1)[layer, cut],
+        }
     )
+    return joined([table])
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:

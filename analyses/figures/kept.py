@@ -15,7 +15,7 @@ from analyses.comparing import (
     mean_curve,
     perturbed_curves,
 )
-from analyses.figures.panels import MANY, grid, key, layer_title, line, norm_loss_axis
+from analyses.figures.panels import MANY, NORM_LOSSES, grid, key, layer_title, line, norm_loss_axis
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, NOISE, QUIET, cut_style
 from analyses.figures.tables import averaged, by, joined, means
@@ -72,6 +72,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         columns=(5, 2) if many else (4, 2),
         height=1.3 if many else 1.75,
         legend_rows=3 if narrow else 2,
+        limits=(NORM_LOSSES, (0, 108)),
     )
     for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow or many)
@@ -87,7 +88,8 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
                     faint = {**style, "linewidth": 0.5, "alpha": 0.35, "zorder": 2}
                     line(axes, here, "norm_loss", "accuracy_kept", faint, label=label, band=False)
     norm_loss_axis(panels)
-    panels.axes[0].set_ylim(0, 108)
+    for axes in panels.axes:
+        axes.set_yticks([0, 50, 100])
     panels.label("norm loss", "accuracy kept (%)")
     drawn = set(table["series"])
     entries = [(name, _style(name)) for name in (*CUT_COLOURS, NOISE) if name in drawn]

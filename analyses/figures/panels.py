@@ -14,6 +14,8 @@ from pandas import DataFrame
 
 _BAND: Final = 0.16
 """Opacity of a band."""
+NORM_LOSSES: Final = (0.0, 0.92)
+"""From none to beyond the largest that a truncation reaches."""
 MANY: Final = 12
 """Beyond as many layers the rows of a map are low, and type is small."""
 
@@ -50,6 +52,7 @@ def grid(
     left: float = 0.62,
     share: bool = True,
     gap: float = 0.14,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
 ) -> Grid:
     """Lay out n equal panels: sizes in inches, so that type keeps its size.
 
@@ -62,6 +65,7 @@ def grid(
         left: Margin for the labels of the vertical axis.
         share: Whether all panels have the same axes.
         gap: Between panels, where they share axes.
+        limits: Of both axes, where they are known beforehand: faster than to share them.
     """
     width = 3.75 if narrow else 7.8
     across = min(n, columns[1] if narrow else columns[0])
@@ -76,9 +80,12 @@ def grid(
         row, column = divmod(i, across)
         x = left + column * (panel + gap_x)
         y = total - top - height - row * (height + gap_y)
-        shared: dict[str, Any] = {"sharex": axes[0], "sharey": axes[0]} if share and axes else {}
+        linked = share and axes and limits is None
+        shared: dict[str, Any] = {"sharex": axes[0], "sharey": axes[0]} if linked else {}
         box = (x / width, y / total, panel / width, height / total)
         panel_axes = figure.add_axes(box, **shared)
+        if limits is not None:
+            panel_axes.set(xlim=limits[0], ylim=limits[1])
         panel_axes.yaxis.set_label_coords(-(left - 0.12) / panel, 0.5)
         panel_axes.xaxis.set_label_coords(0.5, -0.32 / height)
         axes.append(panel_axes)
@@ -148,7 +155,7 @@ def shade(axes: Axes, rows: DataFrame, x: str, *, label: str, **style: Any) -> N
 
 def norm_loss_axis(panels: Grid) -> None:
     """From 0 to beyond the largest norm loss a truncation reaches, with four ticks."""
-    panels.axes[0].set_xlim(0, 0.92)
+    panels.axes[0].set_xlim(NORM_LOSSES)
     for axes in panels.axes:
         axes.set_xticks([0, 0.25, 0.5, 0.75], ["0", ".25", ".5", ".75"])
 

@@ -1,24 +1,46 @@
-"""Figures as SVG that never varies: text as text, no date, the same bytes at every run."""
+"""Figures as SVG and PNG that never vary: text as text, no date, the same bytes at every run."""
 
 import io
 import re
 import zlib
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
+from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from analyses.figures.plot import Plot
 from analyses.figures.style import INK, SETTINGS
 
+_SETTINGS: Final[dict[Any, Any]] = dict(SETTINGS)
+_DOTS_PER_INCH: Final = 144
 
-def svg(plot: Plot, table: DataFrame, *, narrow: bool, prefix: str = "") -> str:
-    """The figure of a table as one SVG element."""
-    name = f"{prefix}{plot.name}-{'narrow' if narrow else 'wide'}"
-    settings: dict[Any, Any] = {**SETTINGS, "svg.hashsalt": name}
-    with mpl.rc_context(settings):
-        figure = plot.draw(table, narrow)
-        buffer = io.StringIO()
+
+def drawn(plot: Plot, table: DataFrame, *, narrow: bool) -> Figure:
+    """The figure of a table, in the style of all."""
+    with mpl.rc_context(_SETTINGS):
+        return plot.draw(table, narrow)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure on white."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_SETTINGS):
+        figure.savefig(
+            buffer,
+            format="png",
+            dpi=_DOTS_PER_INCH,
+            facecolor="white",
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 4},
+        )
+    return buffer.getvalue()
+
+
+def svg(figure: Figure, name: str) -> str:
+    """A figure as one SVG element, whose ids no figure of another name has."""
+    buffer = io.StringIO()
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

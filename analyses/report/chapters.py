@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ import xarray as xr
 from pandas import DataFrame
 
 from analyses.figures.plot import Answers, Plot
-from analyses.figures.svg import inlined, standalone, svg
+from analyses.figures.svg import drawn, inlined, png, standalone, svg
 from analyses.findings import Answer, answer
 from analyses.report.facts import facts, pretty, provenance
 from analyses.topics import OF_ALL_LAYERS, TOPICS, Topic
@@ -29,6 +29,7 @@ class Drawing:
         wide: SVG for the page.
         narrow: SVG for a narrow page.
         file: SVG for a file of its own.
+        png: The same as PNG, on white.
         csv: Every number that is drawn.
         illustrates: Key of the claim it belongs to, or empty.
     """
@@ -39,6 +40,7 @@ class Drawing:
     wide: str
     narrow: str
     file: str
+    png: bytes
     csv: str
     illustrates: str
 
@@ -65,6 +67,7 @@ class Chapter:
     Attributes:
         name: Its short name, in links and file names.
         title: What it is called.
+        n_networks: Networks measured.
         facts: What was measured, as pairs of label and text.
         sections: One for each topic that has anything to tell.
         truncations: Every truncation, as `analyses.truncations` gives them.
@@ -77,6 +80,7 @@ class Chapter:
 
     name: str
     title: str
+    n_networks: int
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     truncations: DataFrame
@@ -108,7 +112,6 @@ def chapter(
     *,
     path: str = "",
     file_checksum: str = "",
-    progress: Callable[[str], None] = lambda _: None,
 ) -> Chapter:
     """Analyse one dataset and draw its figures.
 
@@ -117,17 +120,17 @@ def chapter(
         dataset: A valid layer dataset, whole or partial.
         path: The file it came from, as the lines that fetch its data shall name it.
         file_checksum: SHA-256 of that file.
-        progress: Told what is being done.
     """
     data = LayerData(dataset)
     return Chapter(
         name=name,
         title=str(dataset.attrs.get("title", name)),
+        n_networks=len(data.seeds),
         facts=facts(data),
         sections=tuple(
             section
             for topic in TOPICS
-            if (section := _section(name, topic, data, path, progress)) is not None
+            if (section := _section(name, topic, data, path)) is not None
         ),
         truncations=truncations(data),
         maps=_maps(name, data),
@@ -152,11 +155,8 @@ def lines_that_fetch(path: str, dataset: xr.Dataset, variables: Sequence[str]) -
     return f"import xarray as xr\ndata = xr.open_dataset({json.dumps(path)})[{held}]"
 
 
-def _section(
-    name: str, topic: Topic, data: LayerData, path: str, progress: Callable[[str], None]
-) -> Section | None:
+def _section(name: str, topic: Topic, data: LayerData, path: str) -> Section | None:
     """The section of a topic; None where it has neither claims nor figures for this dataset."""
-    progress(topic.title)
     answers = tuple(answer(claim, data) for claim in topic.claims)
     plots = tuple(plot for plot in topic.plots if plot.applies(data))
     if answers and not any(a.findings for a in answers):
@@ -180,15 +180,17 @@ def drawing(name: str, plot: Plot, data: LayerData, answers: Answers) -> Drawing
         NotMeasuredError: The dataset lacks what is to be drawn.
     """
     table, caption = plot.table(data, answers), plot.caption(data)
-    wide, narrow = (svg(plot, table, narrow=n, prefix=f"{name}-") for n in (False, True))
+    wide, narrow = (drawn(plot, table, narrow=n) for n in (False, True))
+    wide_svg, narrow_svg = svg(wide, f"{name}-{plot.name}-wide"), svg(narrow, f"{name}-{plot.name}")
     label = html.escape(f"{plot.title}. {caption}", quote=True)
     return Drawing(
         name=f"{name}-{plot.name}",
         title=plot.title,
         caption=caption,
-        wide=inlined(wide, label),
-        narrow=inlined(narrow, label),
-        file=standalone(wide),
+        wide=inlined(wide_svg, label),
+        narrow=inlined(narrow_svg, label),
+        file=standalone(wide_svg),
+        png=png(wide),
         csv=table.to_csv(index=False, lineterminator="\n"),
         illustrates=plot.illustrates,
     )

@@ -49,6 +49,7 @@ def write(chapters: Sequence[Chapter], folder: Path) -> Path:
         for drawing in chapter.drawings:
             texts[f"figures/{drawing.name}.svg"] = drawing.file
             texts[f"figures/{drawing.name}.csv"] = drawing.csv
+            write_whole(folder / f"figures/{drawing.name}.png", drawing.png)
     for name, text in texts.items():
         write_whole(folder / name, text.encode())
     return folder / INDEX

@@ -139,8 +139,12 @@ class LayerData:
 
     def shape(self, layer: str) -> tuple[int, int, int, int]:
         """Sizes of the modes OUT, IN, KH, KW of a layer's kernel."""
-        out, in_, height, width = (int(self.dataset[name].sel(layer=layer)) for name in _SIZES)
-        return out, in_, height, width
+        return self._shapes[layer]
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, int, int, int]]:
+        sizes = zip(*(self.dataset[name].values.tolist() for name in _SIZES), strict=True)
+        return dict(zip(self.layers, sizes, strict=True))
 
     def matrix_shape(self, layer: str, mode: str) -> tuple[int, int]:
         """Rows and columns of the kernel of this layer across this cut."""
