@@ -64,7 +64,8 @@ def scaling_a_view(values: Tensor) -> Tensor:
 
 
 def writing_out(values: Tensor) -> Tensor:
-    return torch.mul(values, -0.7, out=values)
+    with torch.no_grad():  # else it fails where a graph is kept
+        return torch.mul(values, -0.7, out=values)
 
 
 def filling(values: Tensor) -> Tensor:

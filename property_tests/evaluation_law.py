@@ -22,11 +22,14 @@ from compressibility.tensors.arrays import Floating
 from compressibility.tensors.modes import distinct_cuts
 from compressibility.tensors.schmidt import decompose
 from property_tests.networks import DrawnNetwork
+from property_tests.oddities import BATCH, CHANCE
 
 KINDS = ("Conv2d", "Linear")
 PRECISIONS = ("float32", "bfloat16")
 """The lower one for many images alone; of fewer, all are measured in float32."""
 SUMS = ("conv", "linear", "matmul", "mm", "norm", "mean", "pool", "softmax")
+UNDEFINED = {"from run to run": CHANCE, "image by image": BATCH}
+"""What a refusal must say where answers turn out undefined that were not meant to be."""
 ROUNDED = 4
 """So often the plain forward pass is rounded otherwise."""
 MOST_LAYERS = 2
@@ -266,7 +269,7 @@ def _refused(drawn: DrawnNetwork, error: UserError) -> Outcome:
     told = str(error)
     if "\n" in told:
         raise BrokenError(f"lines: refused in several lines: {told}") from error
-    words = drawn.words + drawn.allowed
+    words = drawn.words + drawn.allowed or UNDEFINED.get(undefined(drawn), ())
     if not words:
         raise BrokenError(f"refused: a sound network: {told}") from error
     said = [word for word in words if word in told]

@@ -57,7 +57,7 @@ class Failure:
     first: int
     smallest: Description
     how: str
-    count: int = 0
+    count: int = 1
 
     def __str__(self) -> str:
         return f"{self.count} times, first network {self.first}: {self.how}\n    {self.smallest}"
@@ -94,7 +94,8 @@ def main() -> int:
             if alike not in failures:
                 failures[alike] = Failure(number, small, cause.reason)
                 print(failures[alike], flush=True)
-            failures[alike].count += 1
+            else:
+                failures[alike].count += 1
         if done % BETWEEN == 0:
             each = (time.perf_counter() - start) / done
             print(f"{done} networks, {1000 * each:.0f} ms each", file=sys.stderr, flush=True)

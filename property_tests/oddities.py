@@ -53,6 +53,12 @@ class Site:
     def refuse(self, module: nn.Module, word: str) -> None:
         self.refused[module] = (*self.refused.get(module, ()), word)
 
+    @property
+    def hidden(self) -> list[nn.Module]:
+        """Modules in Python lists, of which the network does not know."""
+        lists = [vars(module).get("layers") for module in self.network.modules()]
+        return [each for found in lists if isinstance(found, list) for each in found]
+
     def run(self) -> None:
         self.network(self.images.clone())
 

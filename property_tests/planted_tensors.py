@@ -11,7 +11,8 @@ from property_tests.pieces import of_forward
 
 @oddity(changes=False)
 def float64_network(site: Site) -> None:
-    site.network.double()
+    for module in [*site.network.modules(), *site.hidden]:
+        module.double()
     site.images = site.images.double()
 
 

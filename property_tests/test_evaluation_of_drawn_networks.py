@@ -1,14 +1,13 @@
 """Any network: the right numbers, or a refusal that says why."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from property_tests.evaluation_law import outcome
 from property_tests.networks import Description, built, descriptions
 from property_tests.oddities import ODDITIES
 
 
-@settings(derandomize=True)  # others are drawn by python -m property_tests.many_networks
 @given(descriptions())
 def test_the_engine_gives_what_the_plain_forward_pass_gives_or_refuses_with_the_reason(
     described: Description,
