@@ -83,4 +83,5 @@ CRITICAL_MAP: Final = Plot(
     caption=_caption,
     table=_table,
     draw=_draw,
+    tall=True,
 )

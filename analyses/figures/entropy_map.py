@@ -96,4 +96,5 @@ ENTROPY_MAP: Final = Plot(
     caption=_caption,
     table=_table,
     draw=_draw,
+    tall=True,
 )

@@ -123,4 +123,5 @@ KEPT: Final = Plot(
     caption=_caption,
     table=_table,
     draw=_draw,
+    tall=True,
 )

@@ -155,9 +155,13 @@ def shade(axes: Axes, rows: DataFrame, x: str, *, label: str, **style: Any) -> N
 
 def norm_loss_axis(panels: Grid) -> None:
     """From 0 to beyond the largest norm loss a truncation reaches, with four ticks."""
-    panels.axes[0].set_xlim(NORM_LOSSES)
+    first = panels.axes[0]
+    first.set_xlim(NORM_LOSSES)
     for axes in panels.axes:
-        axes.set_xticks([0, 0.25, 0.5, 0.75], ["0", ".25", ".5", ".75"])
+        if (
+            axes is first or axes.xaxis.major is not first.xaxis.major
+        ):  # those that share it have it
+            axes.set_xticks([0, 0.25, 0.5, 0.75], ["0", ".25", ".5", ".75"])
 
 
 def plain_ticks(axis: Axis) -> None:

@@ -27,6 +27,7 @@ class Plot:
         draw: The figure of such a table; True for the narrow layout.
         illustrates: Key of the claim it belongs to; empty where it belongs to none.
         applies: Whether there is such a figure for this kind of network.
+        tall: Of all layers: drawn once, and scrolled sideways on a narrow page.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Plot:
     draw: Callable[[DataFrame, bool], Figure]
     illustrates: str = ""
     applies: Callable[[LayerData], bool] = lambda _: True
+    tall: bool = False

@@ -50,7 +50,7 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r">\s+<", ">\n<", text)
     text = re.sub(r' d="[^"]+"', _with_short_path, text)
     text = _with_one_font(text)
-    return re.sub(r"<[^>]+>", _with_short_coordinates, text)
+    return re.sub(r"(\d\.\d{2})\d+(?=[^<>]*>)", r"\1", text)  # in tags: what is written stays
 
 
 def _with_few_ids(text: str, name: str) -> str:
@@ -89,11 +89,6 @@ def _with_one_font(text: str) -> str:
         return text
     bare = text.replace(f" font-family: {font};", "")
     return bare.replace("<svg ", f'<svg font-family="{font}" ', 1)
-
-
-def _with_short_coordinates(tag: re.Match[str]) -> str:
-    """A tag with two decimals in its numbers; what is written between tags stays as it is."""
-    return re.sub(r"(\d\.\d{2})\d+", r"\1", tag[0])
 
 
 def inlined(text: str, label: str) -> str:

@@ -27,7 +27,7 @@ class Drawing:
         title: Its title.
         caption: What is to be seen.
         wide: SVG for the page.
-        narrow: SVG for a narrow page.
+        narrow: SVG for a narrow page; empty where it shows the wide one.
         file: SVG for a file of its own.
         png: The same as PNG, on white.
         csv: Every number that is drawn.
@@ -180,15 +180,18 @@ def drawing(name: str, plot: Plot, data: LayerData, answers: Answers) -> Drawing
         NotMeasuredError: The dataset lacks what is to be drawn.
     """
     table, caption = plot.table(data, answers), plot.caption(data)
-    wide, narrow = (drawn(plot, table, narrow=n) for n in (False, True))
-    wide_svg, narrow_svg = svg(wide, f"{name}-{plot.name}-wide"), svg(narrow, f"{name}-{plot.name}")
+    wide = drawn(plot, table, narrow=False)
+    wide_svg = svg(wide, f"{name}-{plot.name}-wide")
+    narrow_svg = ""
+    if not plot.tall:
+        narrow_svg = svg(drawn(plot, table, narrow=True), f"{name}-{plot.name}")
     label = html.escape(f"{plot.title}. {caption}", quote=True)
     return Drawing(
         name=f"{name}-{plot.name}",
         title=plot.title,
         caption=caption,
         wide=inlined(wide_svg, label),
-        narrow=inlined(narrow_svg, label),
+        narrow=inlined(narrow_svg, label) if narrow_svg else "",
         file=standalone(wide_svg),
         png=png(wide),
         csv=table.to_csv(index=False, lineterminator="\n"),
