@@ -1,5 +1,6 @@
 """Oracles: the grammar of the pages and of findings.json, and two runs against each other."""
 
+import dataclasses
 import html
 import io
 import json
@@ -17,18 +18,19 @@ from rich.console import Console
 
 from analyses.figures.plot import Plot
 from analyses.figures.svg import drawn, svg
-from analyses.findings import Kind
+from analyses.findings import Answer, Finding, Kind, Verdict
 from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
 from analyses.report.numbers import SCHEMA, SCHEMA_VERSION, findings_json
 from analyses.report.pages import index, layers_page, page
 from analyses.report.summary import markdown, rows
 from analyses.report.write import print_table, write
+from analyses.statistics import Interval
 from analyses.topics import CLAIMS, TOPICS
 from analyses.truncations import truncations
 from analyses.words import interval_text, number
 from compressibility.files import WriteError
-from compressibility.store.netcdf import save
+from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import TABLES, declared
 from tests.synthetic_dataset import Effects, make, unmeasured
@@ -208,6 +210,70 @@ def test_two_lines_fetch_the_data_behind_every_claim(dataset, tmp_path, monkeypa
         assert set(data.variables) >= set(section.topic.variables)
         for name in section.topic.variables:
             np.testing.assert_array_equal(data[name].values, dataset[name].values)
+
+
+def test_pages_of_a_resnet50_are_below_two_megabytes_and_hold_every_layer():
+    path = Path(__file__).parents[1] / "datasets_cache/layers/cifar10-resnet50-small.nc"
+    dataset = open_dataset(path)
+    found = chapter("resnet50", dataset)
+    text = layers_page(found)
+    assert max(len(each.encode()) for each in (page(found), text)) < 2_000_000
+    table = text[text.index("<tbody>") :]
+    assert dataset.sizes["layer"] == 53
+    for layer in dataset["layer"].values:
+        assert f"<tr><td>{layer}</td>" in table
+    html5lib.HTMLParser(strict=True).parse(text)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Layer:
+    layer: str
+    estimate: float
+    verdict: Verdict
+    interval: Interval
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _FindingByLayer(Finding):
+    layers: tuple[_Layer, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _AnswerInterim(Answer):
+    interim: bool = True
+    sensitivity: DataFrame | None = None
+
+
+def test_what_stands_beside_a_verdict_is_shown_and_stored(whole):
+    """Oracle: numbers put in by hand, found on the page and in the file."""
+    (section, *others) = whole.sections
+    (answer, *more) = section.answers
+    (found,) = answer.findings
+    one = _Layer("conv3", -0.4321, Verdict.CONTRADICTED, Interval(-0.9, -0.1, "t"))
+    found = _FindingByLayer(**vars(found), layers=(one,))
+    table = DataFrame({"up to 0.1": [0.125, 3]}, index=["kept", "logit"])
+    told = _AnswerInterim(**{**vars(answer), "findings": (found,)}, sensitivity=table)
+    sections = (dataclasses.replace(section, answers=(told, *more)), *others)
+    changed = dataclasses.replace(whole, sections=sections)
+    text = page(changed)
+    html5lib.HTMLParser(strict=True).parse(text)
+    article = text[text.index(f'id="{answer.claim.key}"') :]
+    article = article[: article.index("</article>")]
+    for cell in ("conv3", "−0.43", "contradicted", "−0.90", "+0.12", "+3.0"):
+        assert f"<td>{cell}</td>" in article
+    assert '<th scope="row">kept</th>' in article
+    assert "interim" in article
+    assert "interim" not in page(whole)
+    content = json.loads(findings_json([changed]))
+    jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
+    stored = content["datasets"][0]["answers"][0]
+    assert stored["interim"]
+    assert stored["sensitivity"]["rows"] == [[0.125], [3.0]]
+    assert stored["findings"][0]["layers"]["rows"] == [
+        ["conv3", -0.4321, "contradicted", -0.9, -0.1, "t"]
+    ]
+    (row, *_) = rows([changed])
+    assert "8 networks so far" in row.sentence
 
 
 def test_every_truncation_is_in_the_table_of_layers(dataset, whole):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analyses.findings import Answer, Finding, Kind
+from analyses.report.beside import as_json, is_interim, layers, sensitivity
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
 
@@ -59,6 +60,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "rule": rule_text(claim),
         "exploratory": claim.exploratory,
         "verdict": answer.verdict.value,
+        "interim": is_interim(answer),
+        "sensitivity": as_json(sensitivity(answer)),
         "found": answer.told.found,
         "sure": answer.told.sure,
         "unseen": answer.told.unseen,
@@ -89,6 +92,7 @@ def _finding(found: Finding) -> dict[str, Any]:
         "robustness": None if found.robustness is None else asdict(found.robustness),
         "caveats": found.caveats,
         "per_seed": found.per_seed,
+        "layers": as_json(layers(found)),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analyses.findings import Answer, Claim, Kind, Rule, Verdict
 from analyses.paper import Statement
+from analyses.report.beside import is_interim
 from analyses.report.chapters import Chapter
 from analyses.statistics import ALPHA, MINIMUM_SEEDS
 from analyses.topics import TOPICS
@@ -23,6 +24,11 @@ class Cell:
     def verdict(self) -> str:
         """The verdict in words."""
         return verdict_text(self.answer)
+
+    @property
+    def interim(self) -> bool:
+        """Whether the planned networks are not complete yet."""
+        return is_interim(self.answer)
 
     @property
     def effect(self) -> str:
@@ -93,7 +99,7 @@ class Row:
 
     def _told(self, cell: Cell) -> str:
         n = cell.answer.n_seeds
-        networks = f"{n} networks, " if n > 1 else ""
+        networks = f"{n} networks{' so far' if cell.interim else ''}, " if n > 1 else ""
         return f"{cell.dataset} ({networks}{cell.effect})"
 
 
@@ -145,7 +151,9 @@ def markdown(chapters: Sequence[Chapter]) -> str:
     ]
     for row in found:
         told = [
-            f"{cell.verdict}: {cell.effect}" if cell.answer.findings else cell.verdict
+            f"{cell.verdict}{' (interim)' if cell.interim else ''}: {cell.effect}"
+            if cell.answer.findings
+            else cell.verdict
             for cell in row.cells
         ]
         lines.append("| " + " | ".join(map(_cell, [_title(row.claim), *told])) + " |")

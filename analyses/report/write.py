@@ -89,4 +89,5 @@ def _cell(cell: Cell) -> str:
     answer = cell.answer
     colour = _COLOURS.get(answer.verdict, "magenta") if answer.findings else "dim"
     effect = f"\n{cell.effect}" if answer.findings else ""
-    return f"[{colour}]{cell.verdict}[/]{effect}"
+    interim = " interim" if cell.interim else ""
+    return f"[{colour}]{cell.verdict}[/]{interim}{effect}"
