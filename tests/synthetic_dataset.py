@@ -148,7 +148,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     """Fill in, in place, answers and curvature drawn anew under these effects."""
     v = {name: ds[name].values for name in ds.data_vars}
     n = int(ds["n_images"])
-    n_layers, n_cuts, _, n_seeds = v["norm_loss"].shape
+    n_layers, n_cuts, n_thresholds, n_seeds = v["norm_loss"].shape
     base = 3.5 + 0.2 * rng.normal(size=n_seeds)
 
     def counted(log_odds):
@@ -184,14 +184,16 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     size = (n_layers, n_seeds)
     average = effects.average_curvature * np.exp(effects.noise * rng.normal(size=size))
     parameters = ds["parameters"].values
-    v["hessian_layer_trace"][...] = average * parameters[:, None]
-    v["hessian_layer_trace_standard_error"][...] = 0.05 * average * parameters[:, None]
-    v["hessian_layer_eigenvalue"][...] = 40 * average
-    v["random_directional_curvature"][...] = average[:, None] * (
-        1 + 0.2 * rng.normal(size=(n_layers, v["random_directional_curvature"].shape[1], n_seeds))
+    random = average[:, None] * skewed(
+        (n_layers, v["random_directional_curvature"].shape[1], n_seeds), rng
     )
-    spread = np.exp(effects.noise * rng.normal(size=v["norm_loss"].shape))
-    along = effects.flatness * average[:, None, None, :] * spread
+    v["random_directional_curvature"][...] = random
+    mean, error = random.mean(axis=1), random.std(axis=1, ddof=1) / np.sqrt(random.shape[1])
+    v["hessian_layer_trace"][...] = mean * parameters[:, None]
+    v["hessian_layer_trace_standard_error"][...] = error * parameters[:, None]
+    v["hessian_layer_eigenvalue"][...] = 40 * average
+    cut_by_cut = skewed((n_layers, n_cuts, n_thresholds, n_seeds), rng, along=2)
+    along = effects.flatness * average[:, None, None, :] * cut_by_cut
     directed = measured & (v["norm_loss"] > 0)
     v["directional_curvature"][...] = np.where(directed, along, np.nan)
     flags = v["directional_curvature_flag"]
@@ -203,6 +205,21 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     v["hessian_trace"][...] = v["hessian_layer_trace"].sum(axis=0)
     v["hessian_trace_standard_error"][...] = 0.02 * v["hessian_trace"]
     return ds
+
+
+SQUARES = 6
+"""Degrees of freedom of the chi-square that curvatures along random directions follow, as those of
+a Hessian with few eigenvalues that matter: their spread is 0.58 of their mean (on the digits 0.54
+to 0.68)."""
+
+
+def skewed(shape, rng, along=None):
+    """Draws of chi-square over its degrees of freedom; akin along one axis, if one is named."""
+    normal = rng.normal(size=(SQUARES, *shape))
+    if along is not None:
+        common = rng.normal(size=(SQUARES, *(1 if i == along else n for i, n in enumerate(shape))))
+        normal = np.sqrt(0.8) * common + np.sqrt(0.2) * normal
+    return (normal**2).mean(axis=0)
 
 
 def unmeasured(dataset, group):

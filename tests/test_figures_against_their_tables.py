@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.drawn import PLOTS, Drawn
+from tests.drawn import PLOTS, SEVEN, Drawn
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def series_of(name, table):
             yield (panel, series), rows, x, y
         return
     if name == "curvature":
-        rows = table[table["series"] == "truncation"]
-        for panel, here in rows.groupby("layer"):
-            yield (panel, "truncation"), here, "norm_loss", "curvature"
+        rows = table[table["norm_loss"].notna()]
+        for key, here in rows.groupby(["layer", "series"]):
+            yield key, here, "norm_loss", "over_average"
         return
     panel, series, x, y = LINES[name]
     if name == "pareto":
@@ -85,7 +85,7 @@ def test_every_line_is_its_rows_and_every_row_has_its_line(one, three, name, n_s
     drawn = one if n_seeds == 1 else three
     lines = drawn.lines(name)
     if name == "curvature":
-        lines = {k: line for k, line in lines.items() if k[1] == "truncation"}
+        lines = {k: line for k, line in lines.items() if k[1] in SEVEN}
     seen = set()
     for key, rows, x, y in series_of(name, drawn.tables[name]):
         np.testing.assert_allclose(lines[key].get_xdata(), rows[x], 1e-14, err_msg=str(key))
@@ -135,8 +135,8 @@ def test_chance_is_drawn_as_the_table_says(three):
     for layer, axes in three.axes("curvature").items():
         rows = table[table["layer"] == layer].set_index("series")
         levels = {line.get_label(): line.get_ydata()[0] for line in axes.lines}
-        assert levels["random directions"] == rows["curvature"]["random directions"]
-        assert levels["top eigenvalue"] == rows["curvature"]["top eigenvalue"]
+        assert levels["random directions"] == rows["over_average"]["random directions"]
+        assert levels["top eigenvalue"] == rows["over_average"]["top eigenvalue"]
         (span,) = axes.patches
         assert span.get_y() == rows["low"]["random directions"]
         assert span.get_y() + span.get_height() == pytest.approx(rows["high"]["random directions"])

@@ -278,31 +278,34 @@ def test_the_front_is_what_nothing_dominates(three):
         assert row["parameters"] == pytest.approx(float((100 / here["compression_ratio"]).mean()))
 
 
-def test_curvatures_are_relative_to_the_kernels_norm(three):
-    ds = three.dataset
+def test_curvatures_are_in_units_of_the_layers_average_and_of_its_top(three):
     table = three.tables["curvature"]
-    squared = ds["kernel_norm"].sel(weights="trained") ** 2
-    for row in table.to_dict("records"):
-        if row["series"] == "truncation":
-            here = ds.sel(layer=row["layer"], mode="OUT", threshold=slice(0.001, None))
-            values = [
-                interpolated(
-                    row["norm_loss"],
-                    here["norm_loss"].sel(seed=s),
-                    here["directional_curvature"].sel(seed=s)
-                    * squared.sel(layer=row["layer"], seed=s),
+    average = three.dataset["hessian_layer_trace"] / three.dataset["parameters"]
+    for layer, rows in table.groupby("layer"):
+        ds, unit = three.dataset.sel(layer=layer), average.sel(layer=layer)
+        highest = float((ds["hessian_layer_eigenvalue"] / unit).mean())
+        np.testing.assert_allclose(rows["over_top_eigenvalue"], rows["over_average"] / highest)
+        for row in rows.to_dict("records"):
+            if row["series"] in SEVEN:
+                here = ds.sel(mode=row["series"], threshold=slice(0.001, None))
+                values = [
+                    interpolated(
+                        row["norm_loss"],
+                        here["norm_loss"].sel(seed=s),
+                        here["directional_curvature"].sel(seed=s) / unit.sel(seed=s),
+                    )
+                    for s in ds["seed"]
+                ]
+                assert row["over_average"] == pytest.approx(np.mean(values))
+            elif row["series"] == "top eigenvalue":
+                assert row["over_average"] == pytest.approx(highest)
+            else:
+                random = ds["random_directional_curvature"] / unit
+                found = (row["over_average"], row["low"], row["high"])
+                assert found == pytest.approx(
+                    (float(random.mean()), *np.percentile(random, [5, 95]))
                 )
-                for s in ds["seed"]
-            ]
-            assert row["curvature"] == pytest.approx(np.mean(values))
-        elif row["series"] == "top eigenvalue":
-            top = (ds["hessian_layer_eigenvalue"] * squared).sel(layer=row["layer"])
-            assert row["curvature"] == pytest.approx(float(top.mean()))
-        elif row["series"] == "random directions":
-            random = (ds["random_directional_curvature"] * squared).sel(layer=row["layer"])
-            found = (row["curvature"], row["low"], row["high"])
-            expected = (float(random.mean()), *np.percentile(random, [5, 95]))
-            assert found == pytest.approx(expected)
+    assert set(table["series"]) == {*SEVEN, "top eigenvalue", "random directions"}
 
 
 def test_sets_of_layers_along_out_at_once_and_one_by_one(three):
