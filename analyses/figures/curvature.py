@@ -50,7 +50,8 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
 
 
 def _known(values: xr.DataArray) -> Floats:
-    return values.values[np.isfinite(values.values)]
+    found: Floats = values.values[np.isfinite(values.values)]
+    return found
 
 
 def _level(
