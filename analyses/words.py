@@ -122,33 +122,3 @@ def undetectable(found: tuple[Finding, ...]) -> str:
 def verdict_text(answer: Answer) -> str:
     """The verdict, or that there is nothing to judge."""
     return answer.verdict.value if answer.findings else NOT_MEASURED
-
-
-def headline(answer: Answer) -> str:
-    """The effect in one line, or how a family of comparisons fell out."""
-    if not answer.findings:
-        return NOT_MEASURED
-    if len(answer.findings) == 1:
-        only = answer.findings[0]
-        unit = unit_text(answer.claim.unit)
-        known = not math.isnan(only.interval.low)
-        return f"{number(only.estimate)}{unit} ({'95 %: ' * known}{interval_text(only.interval)})"
-    estimates = [f.estimate for f in answer.findings]
-    unit = unit_text(answer.claim.unit)
-    counts = {v: sum(f.verdict is v for f in answer.findings) for v in Verdict}
-    low, high = number(min(estimates)), number(max(estimates))
-    told = f"estimates are {low}" if low == high else f"estimates range from {low} to {high}"
-    return (
-        f"{len(answer.findings)} comparisons: {counts[Verdict.SUPPORTED]} for, "
-        f"{counts[Verdict.CONTRADICTED]} against, {counts[Verdict.UNDECIDED]} open "
-        f"({told}{unit})"
-    )
-
-
-def smallest_p(answer: Answer) -> str:
-    """The adjusted p-value, or the range over a family."""
-    p = [f.p_adjusted for f in answer.findings if not math.isnan(f.p_adjusted)]
-    if not p:
-        return "–"
-    low, high = p_text(min(p)), p_text(max(p))
-    return low if low == high else f"{low} to {high}"

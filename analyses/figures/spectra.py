@@ -69,6 +69,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     first = panels.axes[0]
     first.set_yscale("log")
     plain_ticks(first.yaxis)
+    first.minorticks_off()
     first.set_ylim(max(lowest * 0.7, 1e-4), 1)
     first.set_xlim(0, 1.02)
     first.set_xticks([0, 0.5, 1], ["0", ".5", "1"])

@@ -13,7 +13,7 @@ from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
 from analyses.statistics import MINIMUM_SEEDS
 from analyses.topics import TOPICS
-from analyses.words import headline, interval_text, number, p_text, plain, smallest_p, verdict_text
+from analyses.words import interval_text, number, p_text, plain, verdict_text
 from compressibility.version import __version__
 
 INDEX: Final = "index.html"
@@ -68,8 +68,6 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        headline=headline,
-        smallest_p=smallest_p,
         verdict=verdict_text,
         interval=interval_text,
         number=number,
