@@ -1,9 +1,11 @@
 """Does the correlation loss tell the loss of accuracy better than the norm loss does?
 
-Exploratory, beside the four questions. Statistic: for each network, over all its distinct
-truncations with norm loss up to 0.5 (all layers and cuts together; along one cut of one layer both
-losses order the truncations alike), the rank correlation of the accuracy lost (log-odds) with the
-correlation loss, minus that with the norm loss. Robustness: test loss in place of accuracy.
+Exploratory, beside the four questions. Statistic: in each layer of a network, over its distinct
+truncations along all cuts with norm loss up to 0.5, the rank correlation of the accuracy lost
+(log-odds) with the correlation loss, minus that with the norm loss; averaged over layers. Along one
+cut both losses order the truncations alike, so a layer takes part with two cuts or more. Layers are
+not pooled: that some lose more than others, whatever the cut, is no merit of either loss.
+Robustness: test loss in place of accuracy.
 """
 
 from typing import Final
@@ -13,20 +15,22 @@ import xarray as xr
 
 from analyses.comparing import LARGEST_NORM_LOSS
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
-from analyses.samples import Sample
+from analyses.samples import Sample, sample
 from analyses.statistics import rank_correlation, sign_flip_test
-from analyses.words import in_words, plain, sureness, undetectable
-from compressibility.store.reading import LayerData, NotMeasuredError
+from analyses.words import in_words, number, plain, sureness, undetectable
+from compressibility.store.reading import LayerData
 
 FEWEST: Final = 3
-_LACKING: Final = "no network has three truncations with norm loss up to 0.5"
+_LACKING: Final = "no layer has three truncations along two cuts with norm loss up to 0.5"
+_LOSSES: Final = ("correlation loss", "norm loss")
 
 
-def rank_correlations(data: LayerData, lost: xr.DataArray) -> xr.DataArray:
-    """Rank correlations of what is lost with correlation loss and norm loss, (seed, loss).
+def rank_correlations(data: LayerData, lost: xr.DataArray, *, pooled: bool = False) -> xr.DataArray:
+    """Rank correlations of what is lost with either loss, by layer, (loss, seed, layer).
 
-    Over the distinct truncations of a network; the full-rank control and repeated ranks are left
-    out. Not a number where fewer than three remain.
+    Over the distinct truncations of the layer, or of all layers as if they were one; the full-rank
+    control and repeated ranks are left out. Not a number where fewer than three remain, or those of
+    one cut of one layer.
     """
     dims = ("seed", "layer", "mode", "threshold")
     rank, norm, correlation, cost, change = (
@@ -43,45 +47,47 @@ def rank_correlations(data: LayerData, lost: xr.DataArray) -> xr.DataArray:
     repeated[..., 1:] = rank[..., 1:] == rank[..., :-1]
     present = np.isfinite(norm) & np.isfinite(correlation) & np.isfinite(change)
     chosen = present & ~repeated & (norm > 0) & (norm <= LARGEST_NORM_LOSS)
-    rows = [
-        [rank_correlation(x[s][here], cost[s][here]) for x in (correlation, norm)]
-        if here.sum() >= FEWEST
-        else [np.nan, np.nan]
-        for s, here in enumerate(chosen)
-    ]
-    return xr.DataArray(
-        np.array(rows),
-        {"seed": list(data.seeds), "loss": ["correlation loss", "norm loss"]},
-        ("seed", "loss"),
-    )
+    if pooled:
+        correlation, norm, cost, chosen = (
+            v.reshape(len(v), 1, -1, v.shape[-1]) for v in (correlation, norm, cost, chosen)
+        )
+    found = np.full((len(_LOSSES), *chosen.shape[:2]), np.nan)
+    for place in np.ndindex(chosen.shape[:2]):
+        here = chosen[place]
+        if here.sum() >= FEWEST and here.any(axis=-1).sum() > 1:
+            for x, of_loss in zip((correlation, norm), found, strict=True):
+                of_loss[place] = rank_correlation(x[place][here], cost[place][here])
+    labels = {
+        "loss": list(_LOSSES),
+        "seed": list(data.seeds),
+        "layer": ["all"] if pooled else list(data.layers),
+    }
+    return xr.DataArray(found, labels, tuple(labels))
+
+
+def _differences(data: LayerData, lost: xr.DataArray, *, pooled: bool = False) -> xr.DataArray:
+    found = rank_correlations(data, lost, pooled=pooled)
+    return found.sel(loss=_LOSSES[0], drop=True) - found.sel(loss=_LOSSES[1], drop=True)
 
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
-    table = rank_correlations(data, -data.logit_change).dropna("seed")
-    if not table.sizes["seed"]:
-        raise NotMeasuredError(_LACKING)
-    difference = table.sel(loss=comparison.reference) - table.sel(loss=comparison.other)
-    by_layer = difference.drop_vars("loss", errors="ignore").expand_dims(layer=list(data.layers))
-    by_layer = by_layer.transpose("seed", "layer")
-    return Sample(difference.values, by_layer, by_layer.notnull())
+    return sample(_differences(data, -data.logit_change), _LACKING)
 
 
-def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness | None:
-    table = rank_correlations(data, data.loss_change).sel(seed=list(found.seeds))
-    difference = table.sel(loss=comparison.reference) - table.sel(loss=comparison.other)
-    if difference.isnull().any():
-        return None
+def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    values = sample(_differences(data, data.loss_change).where(found.present)).values
     return Robustness(
         "test loss (cross-entropy) in place of accuracy",
-        float(difference.values.mean()),
+        float(values.mean()),
         "1",
-        sign_flip_test(difference.values, rng=np.random.default_rng(0)),
+        sign_flip_test(values, rng=np.random.default_rng(0)),
     )
 
 
 def _told(evidence: Evidence) -> Told:
     data, (found,) = evidence.data, evidence.findings
-    table = rank_correlations(data, -data.logit_change).dropna("seed")
+    (drawn,) = evidence.samples.values()
+    table = rank_correlations(data, -data.logit_change).where(drawn.table.notnull())
     result = in_words(
         found,
         "Correlation loss orders truncations by their cost better than norm loss does",
@@ -89,16 +95,18 @@ def _told(evidence: Evidence) -> Told:
         "Correlation loss and norm loss order truncations by their cost about "
         "as well; which is better stays open",
     )
-    first, second = (
-        plain(float(table.sel(loss=loss).mean())) for loss in (found.reference, found.other)
-    )
+    first, second = (plain(float(table.sel(loss=loss).mean())) for loss in _LOSSES)
+    pooled = float(_differences(data, -data.logit_change, pooled=True).mean())
     return Told(
-        found=f"{result}: rank correlation with the accuracy lost {first} against {second}.",
+        found=f"{result}: within a layer, rank correlation with the accuracy lost {first} against "
+        f"{second}.",
         sure=sureness(evidence.findings),
         unseen=(
             undetectable(evidence.findings),
-            "Truncations of different layers and cuts are pooled as they lie on the grid of "
-            "thresholds; another grid would weigh them differently.",
+            "Truncations of different cuts weigh as many as the grid of thresholds has of them; "
+            "another grid would weigh them differently. Over the truncations of all layers "
+            f"together the difference is {number(pooled)}.",
+            *found.caveats,
         ),
     )
 
@@ -107,11 +115,12 @@ TELLS: Final = Claim(
     key="correlation",
     title="Correlation loss",
     question="Does correlation loss tell the loss of accuracy better than norm loss?",
-    claim="The rank correlation of accuracy lost with correlation loss exceeds that with norm "
-    "loss.",
+    claim="Within a layer, the rank correlation of accuracy lost with correlation loss exceeds "
+    "that with norm loss.",
     null="The difference of the two rank correlations is symmetric about zero over networks.",
     statistic="rank correlation of lost log-odds with correlation loss, minus with norm loss, over "
-    "all distinct truncations with norm loss above 0 and up to 0.5",
+    "a layer's distinct truncations along all cuts with norm loss above 0 and up to 0.5, averaged "
+    "over layers",
     unit="1",
     comparisons=(Comparison("correlation loss", "norm loss"),),
     needs=("truncation",),
