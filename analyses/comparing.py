@@ -68,15 +68,6 @@ def common_support(curves: Iterable[Curve], low: float, high: float) -> tuple[fl
     return (low, high) if low <= high else None
 
 
-def mean_over(x: Floats, y: Floats) -> float:
-    """The mean of the piecewise linear curve through the points; of one point, its value."""
-    if x.size == 0:
-        return float("nan")
-    if x.size == 1 or x[-1] == x[0]:
-        return float(y.mean())
-    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
-
-
 def mean_difference(
     curve: Curve, other: Curve, low: float = 0.0, high: float = LARGEST_NORM_LOSS
 ) -> float:
@@ -91,11 +82,13 @@ def mean_difference(
     support = common_support((curve, other), low, high)
     if support is None:
         return float("nan")
-    coarse = min(curve, other, key=lambda c: np.count_nonzero(_inside(c.x, support)))
-    knots = coarse.x[_inside(coarse.x, support)]
+    coarse, finer = sorted((curve, other), key=lambda c: np.count_nonzero(_inside(c.x, support)))
+    inside = _inside(coarse.x, support)
+    knots = coarse.x[inside]
     if not np.any(knots > 0):
         return float("nan")
-    return mean_over(knots, curve.at(knots) - other.at(knots))
+    mean = Curve(knots, coarse.y[inside] - finer.at(knots)).mean()
+    return mean if coarse is curve else -mean
 
 
 def _inside(x: Floats, support: tuple[float, float]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import xarray as xr
 
-from analyses.comparing import NORM_LOSS, curves_along, mean_over
+from analyses.comparing import NORM_LOSS, curves_along
 from analyses.samples import Floats, tabulate
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
@@ -99,9 +99,16 @@ def _averaged(
     def cell(layer: str, seed: int) -> float:
         curve = curves[layer, seed]
         within = (curve.x > low) & (curve.x <= high)
-        return mean_over(curve.x[within], number(curve.y[within], layer, seed))
+        return _mean_over(curve.x[within], number(curve.y[within], layer, seed))
 
     return _in_every_network(tabulate(data, cell), data)
+
+
+def _mean_over(x: Floats, y: Floats) -> float:
+    """The mean of the piecewise linear curve through the points; of one point, its value."""
+    if x.size < 2:
+        return float(y[0]) if x.size else float("nan")
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
 def _in_every_network(table: xr.DataArray, data: LayerData) -> xr.DataArray:

@@ -125,22 +125,32 @@ def test_cuts_can_lose_at_equal_norm_and_win_at_equal_parameters(null):
     assert by_parameters["KH"].estimate > 0.2
 
 
-def test_absent_effects_are_found_one_time_in_twenty(null):
-    """Every confirmatory claim's own statistic, over 60 redrawn datasets without any effect."""
-    rng = np.random.default_rng(0)
-    tried = [(AT_EQUAL_NORM_LOSS, Comparison("OUT", cut)) for cut in ("IN", "KH", "OUT,KW")]
+def redrawn(dataset, effects, times):
+    """As many networks again, on the same kernels, whose answers are drawn anew."""
+    n = dataset.sizes["seed"]
+    many = dataset.drop_vars(["schmidt_value", "kernel_norm"]).isel(seed=np.tile(range(n), times))
+    many = many.assign_coords(seed=range(n * times))
+    return LayerData(
+        synthetic_dataset.answer(many.copy(deep=True), effects, np.random.default_rng(0))
+    )
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_absent_effects_are_found_one_time_in_twenty(noise):
+    """Every confirmatory claim's own statistic, in 200 groups of eight networks without effects.
+
+    Quiet networks too, which show the least bias; the bound is passed by one right test in 1,000.
+    """
+    times, quiet = 200, replace(NULL, noise=noise)
+    data = redrawn(make(quiet, np.random.default_rng(1), n_images=10_000), quiet, times)
+    tried = [(AT_EQUAL_NORM_LOSS, comparison) for comparison in AT_EQUAL_NORM_LOSS.comparisons]
     tried += [(claim, claim.comparisons[0]) for claim in (DEEPER, SPECIAL, GENTLER, FLATTER)]
-    p_values = {(claim.key, comparison.label): [] for claim, comparison in tried}
-    for _ in range(60):
-        data = LayerData(synthetic_dataset.answer(null, NULL, rng))
-        for claim, comparison in tried:
-            values = claim.measure(data, comparison).values
-            p_values[claim.key, comparison.label].append(sign_flip_test(values))
-    synthetic_dataset.answer(null, NULL, np.random.default_rng(1))
-    for name, p in p_values.items():
-        rejected = np.mean(np.array(p) <= 0.05)
-        assert rejected <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 60), (name, rejected)
-        assert np.median(p) > 0.25, (name, np.median(p))
+    for claim, comparison in tried:
+        values = claim.measure(data, comparison).values.reshape(times, 8)
+        p = np.array([sign_flip_test(group) for group in values])
+        found = int((p <= 0.05).sum())
+        assert found <= scipy.stats.binom.ppf(0.999, times, 0.05), (claim.key, comparison, found)
+        assert np.median(p) > 0.25, (claim.key, comparison)
 
 
 def test_untrained_structure_is_not_found_in_random_kernels(null):

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analyses.comparing import common_support, later, mean_curve, mean_difference, mean_over
+from analyses.comparing import (
+    NORM_LOSS,
+    common_support,
+    curves_along,
+    later,
+    mean_curve,
+    mean_difference,
+)
 from analyses.samples import sample, tabulate
 from compressibility.store.curves import Curve, crossing, curves
-from compressibility.store.reading import LayerData, NotMeasuredError
+from compressibility.store.reading import LayerData, NotMeasuredError, read
 from tests.synthetic_dataset import make
 
 
@@ -23,10 +30,32 @@ def test_a_curve_is_sorted_distinct_and_without_gaps():
     np.testing.assert_array_equal(found.at(np.array([0.1, 0.3, 0.4])), [1, 3, np.nan])
 
 
+def test_a_curve_keeps_the_shape_of_its_points():
+    """Through all points, monotone between them, and nearer to a parabola than its chords are."""
+    x = np.array([0, 0.1, 0.3, 0.4, 0.8])
+    bent, grid = curve(x, -(x**2)), np.linspace(0, 0.8, 81)
+    np.testing.assert_allclose(bent.at(x), -(x**2), atol=1e-15)
+    assert (np.diff(bent.at(grid)) < 0).all()
+    chords = np.interp(grid, x, -(x**2))
+    assert abs(bent.at(grid) + grid**2).max() < 0.5 * abs(chords + grid**2).max()
+    step = curve([0, 1, 2, 3], [0, 0, -1, -1]).at(np.linspace(0, 3, 61))
+    assert step.min() == -1
+    assert step.max() == 0
+
+
 def test_the_mean_is_the_area_over_the_width():
-    assert mean_over(np.array([0, 1, 3.0]), np.array([0, 2, 2.0])) == pytest.approx(5 / 3)
-    assert mean_over(np.array([0.4]), np.array([7.0])) == 7
-    assert math.isnan(mean_over(np.array([]), np.array([])))
+    found = curve([0, 0.1, 0.3, 0.4, 0.8], [0, -1, -1, -3, -4])
+    fine = np.linspace(0, 0.8, 100_001)
+    assert found.mean() == pytest.approx(np.trapezoid(found.at(fine), fine) / 0.8, abs=1e-8)
+    assert curve([0, 2], [0, 3]).mean() == pytest.approx(1.5)
+    assert curve([0.4], [7]).mean() == 7
+    assert math.isnan(Curve(np.array([0, 1, 2.0]), np.array([0, np.nan, 1])).mean())
+    assert math.isnan(curve([], []).mean())
+
+
+def test_a_curve_of_one_point_is_known_there_alone():
+    np.testing.assert_array_equal(curve([0.4], [7]).at(np.array([0.3, 0.4])), [np.nan, 7])
+    np.testing.assert_array_equal(curve([], []).at(np.array([0.3])), [np.nan])
 
 
 def test_a_constant_difference_is_found_whatever_the_grids():
@@ -36,10 +65,35 @@ def test_a_constant_difference_is_found_whatever_the_grids():
         assert mean_difference(curve(a, 3 * a + 0.5), curve(b, 3 * b)) == pytest.approx(0.5)
 
 
-def test_a_bent_curve_on_a_coarse_grid_is_no_difference():
-    fine, coarse = np.linspace(0, 0.9, 91), np.array([0, 0.12, 0.41])
-    difference = mean_difference(curve(fine, -(fine**4)), curve(coarse, -(coarse**4)))
-    assert abs(difference) < 1e-4
+SHIPPED = ("cifar10-vanilla", "cifar100-vanilla")
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def shipped(request):
+    return read(request.param)
+
+
+@pytest.mark.parametrize(
+    ("law", "bound"),
+    [
+        (lambda v: -12 * v**2, 1e-3),
+        (lambda v: -30 * v**3, 2e-3),
+        (lambda v: -8 * v**1.5, 4e-4),
+        (lambda v: np.exp(-12 * v**2), 4e-4),
+    ],
+    ids=["square", "cube", "power 3/2", "bell"],
+)
+def test_one_smooth_curve_on_the_grids_of_real_cuts_is_no_difference(shipped, law, bound):
+    """On the norm losses that the shipped networks' cuts achieve: OUT's many against few."""
+    of = {
+        mode: curves_along(shipped, NORM_LOSS, law(shipped["norm_loss"]), mode)
+        for mode in shipped.modes
+    }
+    out = of.pop("OUT")
+    for mode, other in of.items():
+        differences = [mean_difference(out[cell], other[cell]) for cell in out if len(other[cell])]
+        assert len(differences) >= 24
+        assert abs(np.nanmean(differences)) < bound, mode
 
 
 def test_the_difference_is_antisymmetric():
@@ -58,10 +112,10 @@ def test_only_the_common_support_counts():
 
 
 def test_without_a_truncation_in_common_there_is_no_difference_to_speak_of():
-    other = curve([0, 0.1, 0.3], [0, -1, -2])
+    other = curve([0, 0.1, 0.3], [0, -1, -3])
     assert math.isnan(mean_difference(curve([0, 0.8], [0, -3]), other))
     assert math.isnan(mean_difference(curve([0], [0]), other))
-    assert mean_difference(curve([0, 0.2], [0, -3]), other) == pytest.approx(-0.75)
+    assert mean_difference(curve([0, 0.1], [0, -3]), other) == pytest.approx(-1)
     assert math.isnan(mean_difference(curve([], []), other))
 
 
@@ -105,9 +159,9 @@ def test_curves_are_found_by_their_labels():
 
 
 def test_curves_are_averaged_where_all_of_them_run():
-    found = mean_curve([curve([0, 0.4], [0, 4]), curve([0.1, 0.3, 0.9], [1, 1, 7])], 0, 1, points=4)
+    found = mean_curve([curve([0, 0.4], [0, 4]), curve([0.1, 0.4, 0.9], [1, 4, 9])], 0, 1, points=4)
     np.testing.assert_allclose(found.x, [0.1, 0.2, 0.3, 0.4])
-    np.testing.assert_allclose(found.y, [[1, 2, 3, 4], [1, 1, 1, 2]])
+    np.testing.assert_allclose(found.y, [[1, 2, 3, 4]] * 2)
     assert mean_curve([curve([0, 0.1], [0, 0]), curve([0.2, 0.3], [0, 0])], 0, 1) is None
     assert mean_curve([curve([], [])], 0, 1) is None
 

@@ -20,13 +20,13 @@ from analyses.comparing import (
     PRIMARY_CUT,
     common_support,
     curves_along,
-    mean_over,
     perturbed_curves,
 )
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Floats, Sample, sample, tabulate
 from analyses.statistics import crossed_slope, rank_correlation, slope
 from analyses.words import in_words, number, plain, sureness, undetectable
+from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 FEWEST_LAYERS: Final = 3
@@ -57,7 +57,7 @@ def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
     def cell(layer: str, seed: int) -> float:
         if seed not in knots or len(truncated[layer, seed]) < 2:
             return float("nan")
-        return mean_over(knots[seed], sources[layer, seed].at(knots[seed]))
+        return Curve(knots[seed], sources[layer, seed].at(knots[seed])).mean()
 
     return tabulate(data, cell)
 
