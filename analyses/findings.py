@@ -116,6 +116,7 @@ class Claim:
         kind: Whether a difference is claimed or equivalence.
         margin: For equivalence, how far from zero is as good as zero.
         rule: How the comparisons decide the claim.
+        needs_check: Whether nothing is decided unless the check agrees, with p of at most 0.05.
         exploratory: Not one of the paper's: it counts as a hint only.
     """
 
@@ -136,6 +137,7 @@ class Claim:
     kind: Kind = Kind.DIFFERENCE
     margin: float = math.nan
     rule: Rule = Rule.EVERY
+    needs_check: bool = False
     exploratory: bool = False
 
 
@@ -274,7 +276,9 @@ def findings(
                 minimal_detectable_effect=math.nan
                 if equivalent
                 else minimal_detectable_effect(s.values, comparisons=len(samples)),
-                verdict=equivalent_or_not(ends, claim.margin, float(adjusted), n)
+                verdict=Verdict.UNDECIDED
+                if claim.needs_check and not confirmed(estimate, checks.get(comparison))
+                else equivalent_or_not(ends, claim.margin, float(adjusted), n)
                 if equivalent
                 else above_or_below(estimate, float(adjusted), n),
                 robustness=checks.get(comparison),
@@ -300,6 +304,11 @@ def above_or_below(estimate: float, p_adjusted: float, n_seeds: int) -> Verdict:
     if n_seeds < MINIMUM_SEEDS or not p_adjusted <= ALPHA or estimate == 0:
         return Verdict.UNDECIDED
     return Verdict.SUPPORTED if estimate > 0 else Verdict.CONTRADICTED
+
+
+def confirmed(estimate: float, check: Robustness | None) -> bool:
+    """Whether another method points the same way, with p of at most 0.05."""
+    return check is not None and check.agrees_with(estimate) and check.p <= ALPHA
 
 
 def equivalent_or_not(ends: Interval, margin: float, p_adjusted: float, n_seeds: int) -> Verdict:

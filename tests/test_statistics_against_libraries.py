@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.power import TTestPower
 
 from analyses.statistics import (
     benjamini_yekutieli,
-    crossed_slope,
     holm,
     minimal_detectable_effect,
     rank_correlation,
@@ -17,6 +17,7 @@ from analyses.statistics import (
     slope,
     spread,
     t_interval,
+    trend,
 )
 
 
@@ -103,46 +104,41 @@ def test_rank_correlation_is_spearmans():
     assert math.isnan(rank_correlation(x, np.full(30, np.nan)))
 
 
-def test_slope_is_the_least_squares_fit():
-    x, y = np.random.default_rng(0).normal(size=(2, 7))
-    assert slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0])
+@pytest.mark.parametrize("groups", [None, [1, 1, 2, 2, 2, 3, 3, 3, 3, 4]])
+def test_a_trend_is_that_of_ordinary_least_squares(groups):
+    """Of statsmodels, with an intercept for each group."""
+    x, y = np.random.default_rng(0).normal(size=(2, 10))
+    intercepts = np.ones((10, 1)) if groups is None else np.equal.outer(groups, np.unique(groups))
+    fit = OLS(y, np.column_stack([x, intercepts]).astype(float)).fit()
+    found = trend(x, y, groups)
+    assert found.slope == pytest.approx(fit.params[0], rel=1e-12)
+    assert found.p == pytest.approx(fit.pvalues[0], rel=1e-10)
+    assert found.degrees_of_freedom == fit.df_resid
+    assert slope(x, y, groups) == found.slope
 
 
-@pytest.mark.parametrize(("n_seeds", "n_layers"), [(8, 4), (3, 53)])
-def test_the_mixed_model_finds_a_planted_slope(n_seeds, n_layers):
-    rng = np.random.default_rng(4)
-    x = np.linspace(0, 1, n_layers)
-    y = (
-        2 * x
-        + 0.5 * rng.normal(size=(n_seeds, 1))
-        + 0.1 * rng.normal(size=n_layers)
-        + 0.05 * rng.normal(size=(n_seeds, n_layers))
-    )
-    found = crossed_slope(x, y)
-    assert found.usable
-    assert abs(found.estimate - 2) < 4 * found.standard_error
-    assert found.p < 0.05
-    # In a balanced design the slope is that of the layers' means, whatever the variances.
-    assert found.estimate == pytest.approx(np.polyfit(x, y.mean(axis=0), 1)[0], rel=1e-3)
-    residual = y.mean(axis=0) - np.polyval(np.polyfit(x, y.mean(axis=0), 1), x)
-    error = np.sqrt(residual @ residual / (n_layers - 2) / ((x - x.mean()) @ (x - x.mean())))
-    assert found.standard_error == pytest.approx(error, rel=0.15)
-
-
-def test_the_mixed_model_counts_the_chance_of_having_met_these_layers():
+def test_the_trend_of_layer_means_is_exact_in_a_balanced_design():
+    """Crossed normal effects of networks and layers: 0.05 of nulls are rejected, at 99.9 %."""
     rng = np.random.default_rng(0)
-    x = np.linspace(0, 1, 4)
-    rejected = 0
-    for _ in range(60):
-        y = rng.normal(size=4) + 0.1 * rng.normal(size=(8, 4))
-        found = crossed_slope(x, y)
-        rejected += found.usable and found.p < 0.05
-    assert rejected <= 9
+    depth, draws = np.linspace(0, 1, 4), 2000
+    layers, networks = rng.normal(size=(draws, 1, 4)), rng.normal(size=(draws, 8, 1))
+    y = layers + networks + 0.3 * rng.normal(size=(draws, 8, 4))
+    rejected = sum(trend(depth, each.mean(axis=0)).p <= 0.05 for each in y)
+    assert scipy.stats.binom.ppf(0.0005, draws, 0.05) <= rejected
+    assert rejected <= scipy.stats.binom.ppf(0.9995, draws, 0.05)
+    assert slope(depth, y[0].mean(axis=0)) == pytest.approx(
+        np.mean([slope(depth, network) for network in y[0]])
+    )
 
 
-@pytest.mark.parametrize("y", [np.zeros((8, 4)), np.ones((1, 4)), np.zeros((8, 2))])
-def test_a_degenerate_fit_is_refused(y):
-    found = crossed_slope(np.linspace(0, 1, y.shape[1]), y)
-    assert not found.usable
-    assert math.isnan(found.p)
-    assert found.reason
+def test_without_degrees_of_freedom_or_depths_there_is_no_p():
+    two = trend(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
+    assert (two.slope, two.degrees_of_freedom) == (2.0, 0)
+    assert math.isnan(two.p)
+    alike = trend(np.array([0.2, 0.2, 0.5]), np.arange(3.0), ["a", "a", "b"])
+    assert math.isnan(alike.slope)
+    assert math.isnan(alike.p)
+    assert math.isnan(trend(np.arange(4.0), np.zeros(4)).p)
+    pairs = trend(np.array([0.1, 0.2, 0.7, 0.8]), np.array([1.0, 2, 5, 4]), ["a", "a", "b", "b"])
+    assert pairs.slope == pytest.approx(0, abs=1e-12)
+    assert pairs.degrees_of_freedom == 1

@@ -3,13 +3,18 @@
 Primary statistic: for each network the least-squares slope, over layers, of the mean change of the
 log-odds of a correct answer when the layer is truncated along OUT (averaged over norm losses up to
 0.5, or as far as all layers of the network reach), against relative depth. Positive: deeper layers
-lose less.
+lose less. Two comparisons: over all layers, and within groups of layers whose kernels have one
+shape, because deeper layers are wider too. Where no two layers share a shape only the first exists.
 
-Robustness, by another method: a mixed model in which layers and networks are crossed random
-effects, so that the chance of having met these layers counts too.
+A verdict needs evidence over layers too: networks that agree on four layers which differ at random
+would make any order of them a trend. So the slope of the layers' means on depth must point the same
+way with a t-test's p of at most 0.05 over layers (degrees of freedom: layers less groups less one).
+In a balanced design it is the mean of the networks' slopes, and exact where the layers' deviations
+are normal.
 """
 
-from typing import Final
+from collections import Counter
+from typing import Final, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -22,16 +27,20 @@ from analyses.comparing import (
     curves_along,
     perturbed_curves,
 )
-from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
+from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Rule, Told
 from analyses.samples import Floats, Sample, sample, tabulate
-from analyses.statistics import crossed_slope, rank_correlation, slope
-from analyses.words import in_words, number, plain, sureness, undetectable
+from analyses.statistics import rank_correlation, slope, trend
+from analyses.words import in_words, number, p_text, plain, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 FEWEST_LAYERS: Final = 3
 UNIT: Final = "logit from first to last layer"
+OVER_ALL: Final = Comparison(PRIMARY_CUT, condition="over all layers")
+AT_EQUAL_SHAPE: Final = Comparison(PRIMARY_CUT, condition="at equal shape")
 _LACKING: Final = "truncations along OUT are not measured"
+
+Shapes: TypeAlias = list[tuple[int, int, int, int]]
 
 
 def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
@@ -67,10 +76,15 @@ def depths(data: LayerData, found: Sample) -> Floats:
     return data["relative_depth"].sel(layer=found.table["layer"]).values
 
 
-def slopes(data: LayerData, found: Sample) -> Sample:
-    """The slope of each network's table against depth in place of its mean."""
+def slopes(data: LayerData, found: Sample, groups: Shapes | None = None) -> Sample:
+    """The slope of each network's table against depth, within groups, in place of its mean."""
     x = depths(data, found)
-    return found.with_values(np.array([slope(x, row) for row in found.table.values]))
+    return found.with_values(np.array([slope(x, row, groups) for row in found.table.values]))
+
+
+def shapes(data: LayerData, found: Sample) -> Shapes:
+    """Shapes of the kernels of a sample's layers."""
+    return [data.shape(layer) for layer in found.layers]
 
 
 def span(data: LayerData, found: Sample) -> tuple[str, ...]:
@@ -85,78 +99,97 @@ def span(data: LayerData, found: Sample) -> tuple[str, ...]:
 
 
 def _slopes(data: LayerData, comparison: Comparison) -> Sample:
-    found = sample(mean_changes(data))
+    changes = mean_changes(data)
+    if comparison == AT_EQUAL_SHAPE:
+        shared = Counter(map(data.shape, data.layers))
+        alike = [layer for layer in data.layers if shared[data.shape(layer)] > 1]
+        if not alike:
+            raise NotMeasuredError("no two layers have kernels of one shape")
+        changes = changes.sel(layer=alike)
+    found = sample(changes)
     if len(found.layers) < FEWEST_LAYERS:
         raise NotMeasuredError(
             f"a trend with depth needs {FEWEST_LAYERS} layers, and {len(found.layers)} are measured"
         )
-    return slopes(data, found)
+    return slopes(data, found, _groups(data, comparison, found))
 
 
-def _mixed_model(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    mixed = crossed_slope(depths(data, found), found.table.values)
-    note = mixed.reason or (
-        f"variance between layers {plain(mixed.layer_variance)}, between networks "
-        f"{plain(mixed.seed_variance)}"
-    )
+def _groups(data: LayerData, comparison: Comparison, found: Sample) -> Shapes | None:
+    return shapes(data, found) if comparison == AT_EQUAL_SHAPE else None
+
+
+def _over_layers(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    means = found.table.values.mean(axis=0)
+    groups = _groups(data, comparison, found)
+    over = trend(depths(data, found), means, groups)
+    within = f" in {len(set(groups))} groups of one shape" if groups else ""
     return Robustness(
-        "slope of a mixed model with crossed random effects of network and layer (t-test with the "
-        "degrees of freedom of the layers)",
-        mixed.estimate,
+        "slope of the layers' means over networks, tested over layers (t-test)",
+        over.slope,
         UNIT,
-        mixed.p,
-        note,
+        over.p,
+        f"{len(found.layers)} layers{within}: t with {over.degrees_of_freedom} degrees of freedom",
     )
 
 
 def _told(evidence: Evidence) -> Told:
-    data, (found,) = evidence.data, evidence.findings
-    (changes,) = evidence.samples.values()
+    data, found = evidence.data, evidence.findings
+    changes = next(iter(evidence.samples.values()))
     by_layer = changes.table.values.mean(axis=0)
-    trend = in_words(
-        found,
-        "Deeper layers lose less accuracy to truncation",
-        "Deeper layers lose more accuracy to truncation, not less",
-        "Whether deeper layers lose less accuracy to truncation stays open",
-    )
+    trends = ". ".join(_one(f, first=f is found[0]) for f in found)
     return Told(
-        found=f"{trend}, along OUT and at the same norm loss: the log-odds of a correct "
-        f"answer change by {number(by_layer[0])} in {changes.layers[0]} and by "
-        f"{number(by_layer[-1])} in {changes.layers[-1]}, on average over norm losses up to "
-        f"{LARGEST_NORM_LOSS}; the slope is {number(found.estimate)} from the first to the last "
-        f"layer.",
-        sure=f"{sureness(evidence.findings)}{_mixed_text(found.robustness, len(changes.layers))}",
+        found=f"{trends}. Along OUT and at the same norm loss the log-odds of a correct answer "
+        f"change by {number(by_layer[0])} in {changes.layers[0]} and by {number(by_layer[-1])} in "
+        f"{changes.layers[-1]}, on average over norm losses up to {LARGEST_NORM_LOSS}.",
+        sure=f"{sureness(found)} {' '.join(map(_layers_say, found))}",
         unseen=(
-            undetectable(evidence.findings),
+            undetectable(found),
             _confounding(data),
             f"These are {len(changes.layers)} layers of one architecture: the networks can repeat, "
             "the layers cannot, so nothing here speaks for other architectures.",
             *span(data, changes),
-            *found.caveats,
+            *dict.fromkeys(text for f in found for text in f.caveats),
         ),
+    )
+
+
+def _one(found: Finding, *, first: bool) -> str:
+    among = " among layers of one shape" if found.comparison == AT_EQUAL_SHAPE else ""
+    trend = in_words(
+        found,
+        f"Deeper layers lose less accuracy to truncation{among}",
+        f"Deeper layers lose more accuracy to truncation, not less{among}",
+        f"Whether deeper layers lose less accuracy to truncation{among} stays open",
+        first=first,
+    )
+    return (
+        f"{trend[0].upper()}{trend[1:]}: the slope is {number(found.estimate)} from the first to "
+        "the last layer"
+    )
+
+
+def _layers_say(found: Finding) -> str:
+    check = found.robustness
+    if check is None or np.isnan(check.p):
+        return f"Over layers nothing can be tested ({found.comparison.label})."
+    return (
+        f"Counting the chance of having met these layers, p = {p_text(check.p)} "
+        f"({found.comparison.label}, {check.note})."
     )
 
 
 def _confounding(data: LayerData) -> str:
     size = np.log(data["parameters"].values)
     width = rank_correlation(data["relative_depth"].values, size)
-    if not abs(width) > 0.3:
-        return "Layers of one architecture differ in more than depth."
-    return (
+    larger = (
         f"Here depth goes with the size of the kernel (rank correlation {number(width)} with its "
-        "number of parameters), so this is not yet an effect of depth alone."
+        "number of parameters)"
+        if abs(width) > 0.3
+        else "Layers of one architecture differ in more than depth"
     )
-
-
-def _mixed_text(check: Robustness | None, n_layers: int) -> str:
-    if check is None:
-        return ""
-    if np.isnan(check.p):
-        return f" The mixed model could not be used ({check.note})."
-    return (
-        f" Counting also the chance of having met these {n_layers} layers (mixed model), the slope "
-        f"is {number(check.estimate)} with p = {check.p:.2g}."
-    )
+    if len(set(map(data.shape, data.layers))) < len(data.layers):
+        return f"{larger}; only layers of one shape part the two."
+    return f"{larger}. No two layers have kernels of one shape: deeper may be larger."
 
 
 DEEPER: Final = Claim(
@@ -164,14 +197,17 @@ DEEPER: Final = Claim(
     title="Depth",
     question="Are deeper layers more compressible?",
     claim="Truncating a deeper layer along OUT loses less accuracy, at equal norm loss.",
-    null="The slope against depth is symmetric about zero over networks.",
+    null="The slope against depth is symmetric about zero over networks, or layers differ for "
+    "other reasons than depth.",
     statistic="slope over layers of the change in log-odds of a correct answer (truncation along "
     "OUT, averaged over norm losses up to 0.5) against relative depth",
     unit=UNIT,
-    comparisons=(Comparison(PRIMARY_CUT),),
+    comparisons=(OVER_ALL, AT_EQUAL_SHAPE),
     needs=("truncation",),
     lacking=_LACKING,
     measure=_slopes,
-    check=_mixed_model,
+    check=_over_layers,
     tell=_told,
+    rule=Rule.UNANIMOUS,
+    needs_check=True,
 )

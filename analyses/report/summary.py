@@ -121,6 +121,8 @@ def rule_text(claim: Claim) -> str:
             f"Supported where the difference lies within ±{claim.margin:g}{unit_text(claim.unit)} "
             f"with {enough}; contradicted where its interval lies outside."
         )
+    if claim.needs_check:
+        enough += f", and with p of at most {ALPHA} by the check"
     if len(claim.comparisons) == 1:
         return (
             f"Supported above zero, contradicted below it, either with {enough}; undecided "

@@ -2,7 +2,6 @@
 
 from analyses.statistics.corrections import benjamini_yekutieli, holm
 from analyses.statistics.intervals import ALPHA, Interval, spread, t_interval
-from analyses.statistics.mixed_model import CrossedSlope, crossed_slope
 from analyses.statistics.power import minimal_detectable_effect
 from analyses.statistics.sign_flips import (
     MINIMUM_SEEDS,
@@ -13,15 +12,14 @@ from analyses.statistics.sign_flips import (
     sign_flip_interval,
     sign_flip_test,
 )
-from analyses.statistics.trends import rank_correlation, slope
+from analyses.statistics.trends import Trend, rank_correlation, slope, trend
 
 __all__ = [
     "ALPHA",
     "MINIMUM_SEEDS",
-    "CrossedSlope",
     "Interval",
+    "Trend",
     "benjamini_yekutieli",
-    "crossed_slope",
     "equivalence_test",
     "holm",
     "interval",
@@ -34,4 +32,5 @@ __all__ = [
     "slope",
     "spread",
     "t_interval",
+    "trend",
 ]

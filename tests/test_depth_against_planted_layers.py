@@ -1,0 +1,89 @@
+"""Oracles: layers whose losses are set by hand, and slopes by plain NumPy."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from analyses.claims.depth import AT_EQUAL_SHAPE, DEEPER, OVER_ALL
+from analyses.findings import Verdict, answer
+from compressibility.store.reading import LayerData, NotMeasuredError
+from tests.synthetic_dataset import SHAPES, make
+
+IMAGES = 10_000_000
+SMALL, LARGE = (8, 8, 3, 3), (16, 16, 3, 3)
+LADDER = (SMALL, SMALL, SMALL, LARGE, LARGE, LARGE)
+NAMES = tuple(f"conv{n}" for n in range(1, 7))
+DIMS = ("layer", "mode", "threshold", "seed")
+
+
+def losing(strengths, shapes, names=NAMES):
+    """Networks whose layers lose strength times the squared norm loss, (seed, layer) log-odds."""
+    n_seeds = len(strengths)
+    dataset = make(n_seeds=n_seeds, n_images=IMAGES, names=names, shapes=shapes)
+    strengths = xr.DataArray(strengths, dims=("seed", "layer"))
+    lost = (strengths * dataset["norm_loss"] ** 2).transpose(*DIMS).values
+    start = np.log(19.0)
+    counts = np.rint(IMAGES / (1 + np.exp(np.nan_to_num(lost) - start)))
+    dataset["n_correct"].values[...] = np.where(np.isfinite(lost), counts, -1)
+    dataset["baseline_n_correct"].values[...] = round(IMAGES * 0.95)
+    return LayerData(dataset)
+
+
+def noisy(by_layer, rng=0, n_seeds=8):
+    """Each network's strengths: the layers', with one part in a hundred of its own."""
+    noise = np.random.default_rng(rng).normal(size=(n_seeds, len(by_layer)))
+    return np.asarray(by_layer) * (1 + 0.01 * noise)
+
+
+def by_label(found):
+    return {f.comparison: f for f in found.findings}
+
+
+def test_wider_layers_are_told_from_deeper_ones():
+    """Layers lose less where the kernel is larger, and no less at greater depth."""
+    found = answer(DEEPER, losing(noisy([12, 12.6, 12.3, 6, 6.4, 6.1]), LADDER))
+    over_all, alike = (by_label(found)[c] for c in (OVER_ALL, AT_EQUAL_SHAPE))
+    assert over_all.verdict is Verdict.SUPPORTED
+    assert over_all.estimate > 0.4
+    assert alike.verdict is Verdict.UNDECIDED
+    assert abs(alike.estimate) < 0.2 * over_all.estimate
+    assert found.verdict is Verdict.UNDECIDED
+    assert "among layers of one shape" in found.told.found
+
+
+def test_depth_that_holds_at_equal_shape_is_found():
+    data = losing(noisy([12, 11, 10, 9, 8, 7]), LADDER)
+    found = answer(DEEPER, data)
+    assert found.verdict is Verdict.SUPPORTED
+    first, second = (by_label(found)[c].estimate for c in (OVER_ALL, AT_EQUAL_SHAPE))
+    assert second == pytest.approx(first, rel=0.05)
+    assert "4 degrees of freedom" in by_label(found)[OVER_ALL].robustness.note
+    assert "3 degrees of freedom" in by_label(found)[AT_EQUAL_SHAPE].robustness.note
+    for f in found.findings:
+        assert f.robustness.estimate == pytest.approx(f.estimate)
+
+
+def test_where_no_two_layers_share_a_shape_that_is_said():
+    data = losing(noisy([12, 10, 8, 6]), SHAPES, NAMES[:4])
+    found = answer(DEEPER, data)
+    assert [f.comparison for f in found.findings] == [OVER_ALL]
+    assert found.verdict is Verdict.SUPPORTED
+    assert any("No two layers have kernels of one shape" in text for text in found.told.unseen)
+    with pytest.raises(NotMeasuredError, match="no two layers"):
+        DEEPER.measure(data, AT_EQUAL_SHAPE)
+
+
+def test_layers_that_differ_at_random_are_no_effect_of_depth():
+    """Networks agree on their four layers: by them alone nearly every order would be decided."""
+    rng, decided, alone, draws = np.random.default_rng(0), 0, 0, 30
+    data = losing(noisy([10] * 4), SHAPES, NAMES[:4])
+    for draw in range(draws):
+        strengths = noisy(10 * np.exp(0.5 * rng.normal(size=4)), draw)
+        lost = xr.DataArray(strengths, dims=("seed", "layer")) * data.dataset["norm_loss"] ** 2
+        counts = np.rint(IMAGES / (1 + np.exp(lost.transpose(*DIMS).fillna(0) - np.log(19.0))))
+        data.dataset["n_correct"].values[...] = counts.where(data.dataset["n_correct"] >= 0, -1)
+        found = answer(DEEPER, LayerData(data.dataset))
+        decided += found.verdict is not Verdict.UNDECIDED
+        alone += found.findings[0].p_adjusted <= 0.05
+    assert decided <= 6  # the 99.9 % limit at 0.05
+    assert alone >= 24
