@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analyses.words import plain
 from compressibility.store.curves import Crossing, Curve, curves
 from compressibility.store.reading import LayerData
 
@@ -27,15 +28,23 @@ class Axis:
         name: Its name, as in "at equal norm loss".
         of: Its values, (layer, mode, threshold, seed).
         highest: Where the comparison ends; it starts at 0.
+        called: What its values are called, shown to people.
+        shown: A value as it is shown to people.
     """
 
     name: str
     of: Callable[[LayerData], xr.DataArray]
     highest: float
+    called: str
+    shown: Callable[[float], float]
 
 
-NORM_LOSS: Final = Axis("norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS)
-PARAMETERS: Final = Axis("parameters", lambda data: data.log2_ratio, 64.0)
+NORM_LOSS: Final = Axis(
+    "norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS, "norm losses", lambda x: x
+)
+PARAMETERS: Final = Axis(
+    "parameters", lambda data: data.log2_ratio, 64.0, "compression ratios", lambda x: 2**x
+)
 """Base-2 logarithm of the compression ratio, from a ratio of 1."""
 
 
@@ -79,16 +88,36 @@ def mean_difference(
     Points at which both keep the whole kernel count, as differences of zero. Not a number without
     common support, or where the coarser curve has no truncation inside it.
     """
+    coarse, finer = _by_points(curve, other, low, high)
+    if not np.any(coarse.x > 0):
+        return float("nan")
+    mean = Curve(coarse.x, coarse.y - finer.at(coarse.x)).mean()
+    return mean if finer is other else -mean
+
+
+def reach(curve: Curve, other: Curve, low: float = 0.0, high: float = LARGEST_NORM_LOSS) -> float:
+    """The last point that `mean_difference` averages; not a number where there is none."""
+    coarse, _ = _by_points(curve, other, low, high)
+    return float(coarse.x[-1]) if np.any(coarse.x > 0) else float("nan")
+
+
+def ends_in_words(axis: Axis, ends: xr.DataArray) -> str:
+    """Where averages end, (seed, layer): the least and the largest of the layers' means."""
+    means = ends.mean("seed")
+    low, high = (plain(axis.shown(float(end))) for end in (means.min(), means.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _by_points(curve: Curve, other: Curve, low: float, high: float) -> tuple[Curve, Curve]:
+    """The curve with fewer points on the common support, these points alone; and the finer one."""
     support = common_support((curve, other), low, high)
     if support is None:
-        return float("nan")
-    coarse, finer = sorted((curve, other), key=lambda c: np.count_nonzero(_inside(c.x, support)))
-    inside = _inside(coarse.x, support)
-    knots = coarse.x[inside]
-    if not np.any(knots > 0):
-        return float("nan")
-    mean = Curve(knots, coarse.y[inside] - finer.at(knots)).mean()
-    return mean if coarse is curve else -mean
+        return Curve(np.empty(0), np.empty(0)), other
+    first, second = (c.x[_inside(c.x, support)] for c in (curve, other))
+    coarse, x, finer = (
+        (curve, first, other) if len(first) <= len(second) else (other, second, curve)
+    )
+    return Curve(x, coarse.y[_inside(coarse.x, support)]), finer
 
 
 def _inside(x: Floats, support: tuple[float, float]) -> NDArray[np.bool_]:

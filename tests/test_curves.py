@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analyses.claims.cuts import AT_EQUAL_NORM_LOSS
 from analyses.comparing import (
     NORM_LOSS,
     common_support,
@@ -13,7 +14,9 @@ from analyses.comparing import (
     later,
     mean_curve,
     mean_difference,
+    reach,
 )
+from analyses.findings import Comparison
 from analyses.samples import sample, tabulate
 from compressibility.store.curves import Curve, crossing, curves
 from compressibility.store.reading import LayerData, NotMeasuredError, read
@@ -117,6 +120,40 @@ def test_without_a_truncation_in_common_there_is_no_difference_to_speak_of():
     assert math.isnan(mean_difference(curve([0], [0]), other))
     assert mean_difference(curve([0, 0.1], [0, -3]), other) == pytest.approx(-1)
     assert math.isnan(mean_difference(curve([], []), other))
+
+
+def test_an_average_reaches_to_the_last_point_of_the_coarser_curve():
+    fine, coarse = curve([0, 0.1, 0.2, 0.3, 0.45], range(5)), curve([0, 0.15, 0.35, 0.6], range(4))
+    assert reach(fine, coarse) == reach(coarse, fine) == 0.35
+    assert reach(fine, coarse, 0, 0.3) == 0.15
+    assert reach(curve([0, 0.1, 0.2], [0] * 3), coarse) == 0.15
+    assert math.isnan(reach(fine, curve([0, 0.8], [0, 0])))
+    assert math.isnan(reach(fine, curve([], [])))
+    assert reach(fine, fine) == 0.45
+    assert mean_difference(fine, fine) == 0
+
+
+@pytest.mark.parametrize("mode", ["IN", "KH", "OUT,IN", "OUT,KW"])
+def test_each_comparison_says_how_far_its_averages_go(shipped, mode):
+    """From the norm losses of the two cuts, by plain NumPy."""
+    ds, ends = shipped.dataset, []
+    for layer in shipped.layers:
+        last = []
+        for seed in shipped.seeds:
+            x, y = (
+                np.unique(ds["norm_loss"].sel(layer=layer, mode=m, seed=seed))
+                for m in ("OUT", mode)
+            )
+            end = min(0.5, x[-1], y[-1])
+            last.append(min((v[v <= end] for v in (x, y)), key=len)[-1])
+        ends.append(np.mean(last))
+    comparison = Comparison("OUT", mode)
+    found = AT_EQUAL_NORM_LOSS.measure(shipped, comparison)
+    (told,) = AT_EQUAL_NORM_LOSS.limits(shipped, comparison, found)
+    said = [
+        float(word) for word in told.removesuffix(", by layer").split(" up to ")[1].split(" to ")
+    ]
+    assert said == pytest.approx([min(ends), max(ends)], abs=0.005)
 
 
 def test_the_first_crossing_is_interpolated_and_bracketed():

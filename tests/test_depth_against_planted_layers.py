@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.interpolate import pchip_interpolate
 
 from analyses.claims.depth import AT_EQUAL_SHAPE, DEEPER, OVER_ALL
+from analyses.claims.depth_control import SPECIAL
 from analyses.findings import Verdict, answer
 from compressibility.store.reading import LayerData, NotMeasuredError
-from tests.synthetic_dataset import SHAPES, make
+from tests.synthetic_dataset import NAMES as SHORT
+from tests.synthetic_dataset import SHAPES, Effects, make
 
 IMAGES = 10_000_000
 SMALL, LARGE = (8, 8, 3, 3), (16, 16, 3, 3)
@@ -64,7 +67,7 @@ def test_depth_that_holds_at_equal_shape_is_found():
 
 
 def test_where_no_two_layers_share_a_shape_that_is_said():
-    data = losing(noisy([12, 10, 8, 6]), SHAPES, NAMES[:4])
+    data = losing(noisy([12, 10, 8, 6]), SHAPES, SHORT)
     found = answer(DEEPER, data)
     assert [f.comparison for f in found.findings] == [OVER_ALL]
     assert found.verdict is Verdict.SUPPORTED
@@ -73,10 +76,47 @@ def test_where_no_two_layers_share_a_shape_that_is_said():
         DEEPER.measure(data, AT_EQUAL_SHAPE)
 
 
+def slope_by_hand(depths, values):
+    """The normal equation of a straight line, in plain Python."""
+    x, y = sum(depths) / len(depths), sum(values) / len(values)
+    across = sum((a - x) * (b - y) for a, b in zip(depths, values, strict=True))
+    return across / sum((a - x) ** 2 for a in depths)
+
+
+def test_the_control_is_the_difference_of_two_slopes():
+    """Both by hand: scipy's cubics at the coarsest layer's norm losses, and the normal equation."""
+    effects = Effects(depth=1.0, perturbation=1.7, perturbation_depth=0.3)
+    ds = make(effects, np.random.default_rng(4), n_seeds=6, n_images=5000)
+    n, depths = 5000, ds["relative_depth"].values.tolist()
+    found = answer(SPECIAL, LayerData(ds)).findings[0]
+
+    def log_odds(counts):
+        return np.log((counts + 0.5) / (n - counts + 0.5))
+
+    for seed, estimate in enumerate(found.per_seed):
+        here = ds.sel(seed=seed, mode="OUT")
+        x = [np.unique(here["norm_loss"].sel(layer=k)) for k in SHORT]
+        end = min(0.5, *(v[-1] for v in x))
+        knots = np.unique([*min((v[v <= end] for v in x), key=len), end])
+        before, fine = log_odds(int(here["baseline_n_correct"])), np.linspace(0, end, 20_001)
+        truncated, perturbed = [], []
+        for layer in SHORT:
+            own, first = np.unique(here["norm_loss"].sel(layer=layer), return_index=True)
+            changes = log_odds(here["n_correct"].sel(layer=layer).values[first]) - before
+            noise = log_odds(ds["perturbed_n_correct"].sel(layer=layer, seed=seed).values) - before
+            levels = [0, *ds["norm_loss_level"].values]
+            for means, (a, b) in zip(
+                (truncated, perturbed), ((own, changes), (levels, [0, *noise])), strict=True
+            ):
+                means.append(pchip_interpolate(knots, pchip_interpolate(a, b, knots), fine).mean())
+        expected = slope_by_hand(depths, truncated) - slope_by_hand(depths, perturbed)
+        assert estimate == pytest.approx(expected, rel=1e-3)
+
+
 def test_layers_that_differ_at_random_are_no_effect_of_depth():
     """Networks agree on their four layers: by them alone nearly every order would be decided."""
     rng, decided, alone, draws = np.random.default_rng(0), 0, 0, 30
-    data = losing(noisy([10] * 4), SHAPES, NAMES[:4])
+    data = losing(noisy([10] * 4), SHAPES, SHORT)
     for draw in range(draws):
         strengths = noisy(10 * np.exp(0.5 * rng.normal(size=4)), draw)
         lost = xr.DataArray(strengths, dims=("seed", "layer")) * data.dataset["norm_loss"] ** 2

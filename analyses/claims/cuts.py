@@ -11,7 +11,7 @@ Robustness, by another method: only the order of two events is used, of the trun
 lose more than the allowance delta, as far as the achieved grid and censoring leave it certain.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -24,8 +24,10 @@ from analyses.comparing import (
     PRIMARY_CUT,
     Axis,
     curves_along,
+    ends_in_words,
     later,
     mean_difference,
+    reach,
 )
 from analyses.findings import (
     Claim,
@@ -105,23 +107,47 @@ def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -
     )
 
 
-def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+def _ends(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> str:
+    ends = compared(
+        data,
+        axis,
+        data.accuracy_change,
+        comparison,
+        lambda curve, other: reach(curve, other, 0.0, axis.highest),
+    )
+    return ends_in_words(axis, ends.sel(layer=list(found.layers), seed=list(found.seeds)))
+
+
+def _limits(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+    against = f"Against {comparison.other}: "
+    ends = _ends(axis, data, comparison, found)
+    told = (f"{against}averaged over {axis.called} up to {ends}, by layer",)
     absent = len(data.layers) - len(found.layers)
     if not absent:
-        return ()
+        return told
     return (
-        f"Against {comparison.other}: compared in {len(found.layers)} of {len(data.layers)} "
+        *told,
+        f"{against}compared in {len(found.layers)} of {len(data.layers)} "
         f"layers; in the other {absent} one of the two does not exist, is another cut, or is not "
         "measured",
     )
 
 
-def _told(at: str, blind_spot: str, evidence: Evidence) -> Told:
+def _told(axis: Axis, at: str, blind_spot: str, evidence: Evidence) -> Told:
     found = evidence.findings
+    ends = "; ".join(
+        f"{c.other} {_ends(axis, evidence.data, c, s)}" for c, s in evidence.samples.items()
+    )
     return Told(
         found=_summary(at, found),
         sure=sureness(found),
-        unseen=(undetectable(found), blind_spot, *_gaps(evidence)),
+        unseen=(
+            undetectable(found),
+            f"Averages end where the first of the two cuts does, by layer at {axis.called} of: "
+            f"{ends}.",
+            blind_spot,
+            *_gaps(evidence),
+        ),
     )
 
 
@@ -161,19 +187,16 @@ def _names(labels: list[str]) -> str:
 
 def _gaps(evidence: Evidence) -> tuple[str, ...]:
     samples, n_layers = list(evidence.samples.values()), len(evidence.data.layers)
+    left_out = dict.fromkeys(text for s in samples for text in s.left_out)
     fewest, most = (end(len(s.layers) for s in samples) for end in (min, max))
     if fewest == n_layers:
-        return _once(text for f in evidence.findings for text in f.caveats)
+        return tuple(left_out)
     between = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     return (
         f"Each comparison rests on {between} of {n_layers} layers: those where both cuts exist, "
         "differ and are measured.",
-        *_once(text for s in samples for text in s.left_out),
+        *left_out,
     )
-
-
-def _once(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
 
 
 def _claim(
@@ -195,8 +218,8 @@ def _claim(
         lacking=_LACKING,
         measure=partial(_differences, axis),
         check=partial(_order, axis),
-        tell=partial(_told, at, blind_spot),
-        limits=_limits,
+        tell=partial(_told, axis, at, blind_spot),
+        limits=partial(_limits, axis),
         rule=Rule.EVERY_MEASURED,
     )
 
@@ -206,16 +229,16 @@ AT_EQUAL_NORM_LOSS: Final = _claim(
     key="cuts-norm",
     at="norm loss",
     in_full="equal norm loss",
-    averaged_over="norm losses up to 0.5",
-    blind_spot="Norm losses above 0.5, and above a cut's ceiling (0.42 for KH and KW of a 3×3 "
-    "kernel); truncations of several layers at once; what re-training would heal.",
+    averaged_over="norm losses up to 0.5 or as far as both cuts reach,",
+    blind_spot="Norm losses above 0.5, and beyond a cut's last truncation; truncations of "
+    "several layers at once; what re-training would heal.",
 )
 AT_EQUAL_PARAMETERS: Final = _claim(
     PARAMETERS,
     key="cuts-parameters",
     at="number of parameters",
     in_full="an equal compression ratio",
-    averaged_over="the logarithm of the compression ratio, from 1,",
+    averaged_over="the logarithm of the compression ratio, from 1 as far as both cuts reach,",
     blind_spot="Compression beyond what both cuts of a pair reach; speed on real hardware, which "
     "is not the number of parameters; what re-training would heal.",
 )

@@ -14,6 +14,7 @@ are normal.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -55,13 +56,7 @@ def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
     """
     truncated = curves_along(data, NORM_LOSS, data.logit_change, PRIMARY_CUT)
     sources = perturbed_curves(data.perturbed_logit_change) if perturbed else truncated
-    knots = {}
-    for seed in data.seeds:
-        curves = [c for layer in data.layers if len(c := truncated[layer, seed]) > 1]
-        support = common_support(curves, 0.0, LARGEST_NORM_LOSS)
-        if curves and support is not None:
-            inside = [c.x[(c.x >= support[0]) & (c.x <= support[1])] for c in curves]
-            knots[seed] = np.unique([*min(inside, key=len), support[1]])
+    knots = _common_knots(data, truncated)
 
     def cell(layer: str, seed: int) -> float:
         if seed not in knots or len(truncated[layer, seed]) < 2:
@@ -69,6 +64,27 @@ def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
         return Curve(knots[seed], sources[layer, seed].at(knots[seed])).mean()
 
     return tabulate(data, cell)
+
+
+def _common_knots(data: LayerData, curves: Mapping[tuple[str, int], Curve]) -> dict[int, Floats]:
+    """Norm losses at which each network's layers are compared."""
+    knots = {}
+    for seed in data.seeds:
+        present = [c for layer in data.layers if len(c := curves[layer, seed]) > 1]
+        support = common_support(present, 0.0, LARGEST_NORM_LOSS)
+        if present and support is not None:
+            inside = [c.x[(c.x >= support[0]) & (c.x <= support[1])] for c in present]
+            knots[seed] = np.unique([*min(inside, key=len), support[1]])
+    return knots
+
+
+def limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+    """Over which norm losses the layers are compared."""
+    knots = _common_knots(data, curves_along(data, NORM_LOSS, data.accuracy_change, PRIMARY_CUT))
+    ends = [knots[seed][-1] for seed in found.seeds]
+    low, high = plain(min(ends)), plain(max(ends))
+    told = low if low == high else f"{low} to {high}"
+    return (f"averaged over norm losses up to {told}, by network: as far as all its layers reach",)
 
 
 def depths(data: LayerData, found: Sample) -> Floats:
@@ -140,7 +156,7 @@ def _told(evidence: Evidence) -> Told:
     return Told(
         found=f"{trends}. Along OUT and at the same norm loss the log-odds of a correct answer "
         f"change by {number(by_layer[0])} in {changes.layers[0]} and by {number(by_layer[-1])} in "
-        f"{changes.layers[-1]}, on average over norm losses up to {LARGEST_NORM_LOSS}.",
+        f"{changes.layers[-1]}, on average over norm loss.",
         sure=f"{sureness(found)} {' '.join(map(_layers_say, found))}",
         unseen=(
             undetectable(found),
@@ -148,7 +164,7 @@ def _told(evidence: Evidence) -> Told:
             f"These are {len(changes.layers)} layers of one architecture: the networks can repeat, "
             "the layers cannot, so nothing here speaks for other architectures.",
             *span(data, changes),
-            *dict.fromkeys(text for f in found for text in f.caveats),
+            *dict.fromkeys(f"{text[0].upper()}{text[1:]}." for f in found for text in f.caveats),
         ),
     )
 
@@ -208,6 +224,7 @@ DEEPER: Final = Claim(
     measure=_slopes,
     check=_over_layers,
     tell=_told,
+    limits=limits,
     rule=Rule.UNANIMOUS,
     needs_check=True,
 )

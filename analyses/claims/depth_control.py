@@ -11,7 +11,15 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.claims.depth import FEWEST_LAYERS, UNIT, depths, mean_changes, slopes, span
+from analyses.claims.depth import (
+    FEWEST_LAYERS,
+    UNIT,
+    depths,
+    limits,
+    mean_changes,
+    slopes,
+    span,
+)
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
 from analyses.statistics import rank_correlation, sign_flip_test
@@ -81,7 +89,7 @@ def _told(evidence: Evidence) -> Told:
             "One random perturbation per network, layer and norm loss: its own luck is part of the "
             "spread between networks.",
             *span(evidence.data, next(iter(evidence.samples.values()))),
-            *found.caveats,
+            *(f"{text[0].upper()}{text[1:]}." for text in found.caveats),
         ),
     )
 
@@ -102,4 +110,5 @@ SPECIAL: Final = Claim(
     measure=_difference,
     check=_rank_correlations,
     tell=_told,
+    limits=limits,
 )

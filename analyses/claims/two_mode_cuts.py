@@ -7,12 +7,21 @@ over norm losses up to 0.5, and over the logarithm of the compression ratio from
 test loss in place of accuracy.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from analyses.comparing import NORM_LOSS, PARAMETERS, Axis, curves_along, mean_difference
+from analyses.comparing import (
+    NORM_LOSS,
+    PARAMETERS,
+    Axis,
+    curves_along,
+    ends_in_words,
+    mean_difference,
+    reach,
+)
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import sign_flip_test
@@ -32,6 +41,14 @@ _LACKING: Final = "no layer has both single-mode and two-mode cuts that differ"
 
 def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArray:
     """Mean over the pairs of a two-mode and a single-mode cut, (seed, layer)."""
+    return _over_pairs(
+        data, axis, y, lambda double, single: mean_difference(double, single, 0.0, axis.highest)
+    )
+
+
+def _over_pairs(
+    data: LayerData, axis: Axis, y: xr.DataArray, score: Callable[[Curve, Curve], float]
+) -> xr.DataArray:
     curves = {mode: curves_along(data, axis, y, mode) for mode in data.modes}
     distinct = {
         layer: data.distinct["mode"].values[data.distinct.sel(layer=layer).values].tolist()
@@ -42,11 +59,7 @@ def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArr
         def chosen(labels: tuple[str, ...]) -> list[Curve]:
             return [curves[mode][layer, seed] for mode in distinct[layer] if mode in labels]
 
-        pairs = [
-            mean_difference(double, single, 0.0, axis.highest)
-            for double in chosen(DOUBLE)
-            for single in chosen(SINGLE)
-        ]
+        pairs = [score(double, single) for double in chosen(DOUBLE) for single in chosen(SINGLE)]
         return float(np.mean(pairs)) if pairs else float("nan")
 
     return tabulate(data, cell)
@@ -65,6 +78,17 @@ def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustne
         float(losses.values.mean()),
         "nat",
         sign_flip_test(losses.values, rng=np.random.default_rng(0)),
+    )
+
+
+def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+    axis = _AXES[comparison]
+    ends = _over_pairs(
+        data, axis, data.accuracy_change, lambda a, b: reach(a, b, 0.0, axis.highest)
+    ).sel(layer=list(found.layers), seed=list(found.seeds))
+    return (
+        f"{comparison.condition}, averaged over {axis.called} up to "
+        f"{ends_in_words(axis, ends)}, by layer",
     )
 
 
@@ -94,7 +118,7 @@ def _told(evidence: Evidence) -> Told:
                 else f"{layers} of {n_layers} layers (the others have no two-mode cut of their "
                 "own, or are not measured)."
             ),
-            *dict.fromkeys(text for f in found for text in f.caveats),
+            *dict.fromkeys(f"{text[0].upper()}{text[1:]}." for f in found for text in f.caveats),
         ),
     )
 
@@ -114,6 +138,7 @@ BETTER: Final = Claim(
     measure=_difference,
     check=_by_loss,
     tell=_told,
+    limits=_limits,
     rule=Rule.UNANIMOUS,
     exploratory=True,
 )
