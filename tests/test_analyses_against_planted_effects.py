@@ -1,5 +1,6 @@
 """Oracle: datasets drawn with known effects. What is planted is found; what is absent is not."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
 from analyses.claims.joint import excess, summed_change
 from analyses.claims.noise import GENTLER
+from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER, DOUBLE
 from analyses.comparing import NORM_LOSS
 from analyses.curvatures import along, average_curvature, contrasts, random_contrasts, ranks
@@ -159,6 +161,21 @@ def test_untrained_structure_is_not_found_in_random_kernels(null):
     assert found["null"].verdict is Verdict.SUPPORTED
     _, significant = entropy_map(LayerData(null))
     assert significant.sum() <= 1
+
+
+@pytest.mark.parametrize(
+    ("experiment", "shared"),
+    [
+        ({"architecture": {"kind": "VanillaCNN"}}, True),
+        ({"architecture": {"kind": "VanillaCNN"}, "stream": "a"}, False),
+        ({"name": "of one's own"}, False),
+    ],
+)
+def test_initial_kernels_that_datasets_share_are_told_of(null, experiment, shared):
+    """Where the experiment has no stream, and an architecture that another can have."""
+    found = answer(CALIBRATED, LayerData(null.assign_attrs(experiment=json.dumps(experiment))))
+    assert any("same initial kernel" in text for text in found.told.unseen) == shared
+    assert any("same initial kernel" in text for text in found.findings[0].caveats) == shared
 
 
 def test_the_map_marks_planted_structure(planted):

@@ -3,11 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from compressibility.cli import seeds_from
 from compressibility.errors import UserError
-from compressibility.experiments.experiment import ExperimentError, from_data, identity
+from compressibility.experiments.experiment import ExperimentError, from_data, identity, on_folder
 from compressibility.experiments.named import EXPERIMENTS, named
+from compressibility.experiments.networks import initial
+from compressibility.networks import image_sets
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.registry import QUANTITIES
@@ -15,6 +18,7 @@ from compressibility.quantities.truncations import Truncation
 from compressibility.store.keys import canonical_json
 from tests.small_experiment import PLANS, SMALL, planning
 
+CIFARS = ("cifar10", "cifar100")
 DIGITS = EXPERIMENTS["digits-vanilla"]
 
 
@@ -127,3 +131,38 @@ def test_settings_of_another_version_are_told(damage) -> None:
 def test_a_network_of_ones_own_is_no_experiment_of_another_version() -> None:
     with pytest.raises(ExperimentError, match="a network of one's own"):
         from_data({"name": "mine", "images": "own", "seeds": [0], "plans": {}})
+
+
+FIRST = {
+    "digits-vanilla",
+    *(f"{images}-{network}" for images in CIFARS for network in ("vanilla", "resnet50-small")),
+}
+"""Measured before experiments had streams: the seed alone chooses their initial kernels."""
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=lambda e: e.name)
+def test_every_experiment_but_the_first_ones_has_a_stream_of_its_own(experiment) -> None:
+    assert experiment.stream == (None if experiment.name in FIRST else experiment.name)
+
+
+def test_an_experiment_on_a_folder_has_a_stream_of_its_own(tmp_path) -> None:
+    (tmp_path / "flowers").mkdir()
+    found = on_folder(EXPERIMENTS["cifar10-vanilla"], tmp_path / "flowers")
+    assert found.stream == found.name == "flowers-vanilla"
+
+
+def first_kernel(experiment, seed=0):
+    network, generator = initial(experiment, seed, image_sets.load(experiment.images, Path()))
+    return next(network.parameters()), torch.rand(3, generator=generator)
+
+
+def test_a_stream_chooses_the_initial_kernels_and_the_training() -> None:
+    """Without one two experiments start alike; with one each they do not."""
+    first, second = SMALL, replace(SMALL, name="b", recipe=replace(SMALL.recipe, epochs=1))
+    for found, other in zip(first_kernel(first), first_kernel(second), strict=True):
+        assert torch.equal(found, other)
+    first, second = (replace(e, stream=e.name) for e in (first, second))
+    for found, other in zip(first_kernel(first), first_kernel(second), strict=True):
+        assert not torch.equal(found, other)
+    for found, other in zip(first_kernel(first), first_kernel(first), strict=True):
+        assert torch.equal(found, other)

@@ -4,6 +4,7 @@ A calibration, and a claim of equivalence: the mean deviation of the initial wei
 entropy from that of Gaussian random matrices lies within a margin of 0.01 of the maximum.
 """
 
+import json
 from typing import Final
 
 from analyses.claims.controls import over_cuts
@@ -22,6 +23,18 @@ def _deviation(data: LayerData, comparison: Comparison) -> Sample:
     return sample(over_cuts(deviation), _LACKING)
 
 
+def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+    experiment = json.loads(str(data.dataset.attrs.get("experiment", "{}")))
+    if "architecture" not in experiment or experiment.get("stream"):
+        return ()
+    return (
+        "these networks start from their seeds alone: a layer of the same shape and place has the "
+        "same initial kernel, to the bit, in every other dataset whose experiment has no stream of "
+        "its own (such as CIFAR-10's and CIFAR-100's of one architecture); what both say of "
+        "kernels before training is one piece of evidence and not two",
+    )
+
+
 def _told(evidence: Evidence) -> Told:
     (found,) = evidence.findings
     result = in_words(
@@ -37,7 +50,7 @@ def _told(evidence: Evidence) -> Told:
         unseen=(
             "A deviation inside the margin, and deviations of single layers or cuts that cancel. "
             "The null's mean entropy is an expansion to second order.",
-            *found.caveats,
+            *(f"{text[0].upper()}{text[1:]}." for text in found.caveats),
         ),
     )
 
@@ -58,6 +71,7 @@ CALIBRATED: Final = Claim(
     measure=_deviation,
     check=lambda *_: None,
     tell=_told,
+    limits=_limits,
     kind=Kind.EQUIVALENCE,
     margin=MARGIN,
 )

@@ -41,7 +41,8 @@ class Experiment:
         precision: That of the evaluations; below float32 the counts stay those of float32, and
             losses are not measured.
         stream: Name of the random numbers of the networks' weights and trainings and of the
-            measurements; experiments of one stream share the initial kernels of equal seeds.
+            measurements. Experiments of one stream share the initial kernels of equal seeds, so
+            each new one has its own; without any (those of the first datasets) it is the seed.
     """
 
     name: str
@@ -148,7 +149,8 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
 def on_folder(experiment: Experiment, folder: Path) -> Experiment:
     """The experiment with the images of a folder of class sub-folders in the place of its own.
 
-    It is named for the folder: ``cifar10-vanilla`` on ``flowers`` is ``flowers-vanilla``.
+    It is named for the folder: ``cifar10-vanilla`` on ``flowers`` is ``flowers-vanilla``, and has
+    the stream of that name, so that its networks start from kernels of their own.
 
     Raises:
         ExperimentError: There is no such folder, or it is named like an image set.
@@ -162,9 +164,11 @@ def on_folder(experiment: Experiment, folder: Path) -> Experiment:
             f"that one's: give it another name, such as my-{path.name}"
         )
     network = experiment.title.rpartition(" on ")[0]
+    name = f"{path.name}-{experiment.name.removeprefix(f'{experiment.images}-')}"
     return replace(
         experiment,
-        name=f"{path.name}-{experiment.name.removeprefix(f'{experiment.images}-')}",
+        name=name,
         title=f"{network} on {path.name}",
         images=str(path),
+        stream=name,
     )
