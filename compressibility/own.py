@@ -150,6 +150,7 @@ def measure(
             },
             images_checksum=digest.hexdigest(),
             left_out=subject.left_out,
+            n_classes=max(2, len(set(labels.tolist()))),
             event=f"measure {name} from Python",
         ),
     )

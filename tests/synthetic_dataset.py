@@ -97,6 +97,7 @@ def make(
             "images_checksum": "0" * 64,
             "experiment": f'{{"name": "{title}", "architecture": "vanilla", "images": "none"}}',
             "left_out": "{}",
+            "n_classes": 10,
         },
     )
     ds["n_images"] = xr.Variable((), np.int64(n_images), ds["n_images"].attrs)

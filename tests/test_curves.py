@@ -54,6 +54,12 @@ def test_the_mean_is_the_area_over_the_width():
     assert curve([0.4], [7]).mean() == 7
     assert math.isnan(Curve(np.array([0, 1, 2.0]), np.array([0, np.nan, 1])).mean())
     assert math.isnan(curve([], []).mean())
+    upto = fine[fine <= 0.25]
+    assert found.mean(0.25) == pytest.approx(np.trapezoid(found.at(upto), upto) / 0.25, abs=1e-6)
+    assert found.mean(0.9) == found.mean()
+    assert math.isnan(found.mean(0.09))
+    assert curve([0.4], [7]).mean(0.4) == 7
+    assert math.isnan(curve([0.4], [7]).mean(0.3))
 
 
 def test_a_curve_of_one_point_is_known_there_alone():

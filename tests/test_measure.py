@@ -107,6 +107,10 @@ def test_shuffled_weights_are_the_trained_entries(dataset) -> None:
     np.testing.assert_allclose(norms.sel(weights="shuffled"), norms.sel(weights="trained"))
 
 
+def test_the_dataset_knows_its_number_of_classes(dataset) -> None:
+    assert dataset.attrs["n_classes"] == 10
+
+
 def test_the_saved_file_is_the_returned_dataset(dataset, folder) -> None:
     saved = netcdf.open_dataset(place_in(folder).cache.dataset("small"))
     assert_same_values(saved, dataset)

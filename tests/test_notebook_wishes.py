@@ -108,6 +108,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(
 
 def test_layers_that_were_not_asked_for_are_left_out_by_name(network, images, labels) -> None:
     dataset = cz.measure(network, images, labels, layers=["0"], thresholds=(0.0, 0.2))
+    assert dataset.attrs["n_classes"] == len(set(labels.tolist()))
     assert json.loads(dataset.attrs["left_out"])["2"] == "it was not asked for"
 
 

@@ -38,6 +38,8 @@ def test_the_attributes_are_those_of_the_schema() -> None:
         moment=MOMENT,
     )
     assert set(made) == set(ATTRIBUTES)
+    told = {"title": "digits", "experiment": {}, "images_checksum": "ab", "event": "measure"}
+    assert attributes(**told, n_classes=7)["n_classes"] == 7
     version = f"{__version__} ({commit(PACKAGE)})"
     assert made["history"] == f"2024-03-21T12:30:00+00:00 compressibility {version}: measure digits"
     assert json.loads(str(made["experiment"])) == {"seeds": [0, 1], "τ": 0.5}

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from analyses.findings import answer
 from analyses.report.chapters import chapter
@@ -74,6 +75,27 @@ def test_values_are_found_by_name_whatever_the_order_and_the_choice(dataset):
         data.of_weights("schmidt_value", "initial")
     with pytest.raises(NotMeasuredError, match="no cut IN"):
         data.of_cut(data["rank"], "IN")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"n_classes": np.int64(7), "experiment": '{"images": "cifar100"}'}, 7),
+        ({"experiment": '{"images": "digits"}'}, 10),
+        ({"experiment": '{"images": "cifar10"}'}, 10),
+        ({"experiment": '{"images": "cifar100"}'}, 100),
+        ({"experiment": '{"images": "flowers"}'}, None),
+        ({"experiment": "no JSON"}, None),
+        ({}, None),
+    ],
+)
+def test_the_number_of_classes_is_told_or_that_of_known_images(attributes, expected):
+    data = LayerData(xr.Dataset(attrs=attributes))
+    if expected is None:
+        with pytest.raises(NotMeasuredError, match="set its attribute n_classes"):
+            _ = data.n_classes
+    else:
+        assert data.n_classes == expected
 
 
 def test_what_a_dataset_does_not_hold_is_named(dataset):

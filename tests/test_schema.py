@@ -139,7 +139,7 @@ def test_the_documentation_names_every_variable_attribute_unit_and_table() -> No
             assert variable.definition.replace("|", "\\|") in row
             assert f"| {variable.units} |" in row
             assert row.replace("\\|", "").count("|") == 8
-    for name in (*ATTRIBUTES, *dimensions()):
+    for name in (*ATTRIBUTES, "n_classes", *dimensions()):
         assert f"`{name}`" in page
     for name in TABLES:
         assert f"## Table `{name}`" in lines
@@ -161,3 +161,11 @@ def test_counts_that_do_not_add_up_with_the_baseline_are_refused(prefix) -> None
         wrong[name].values.flat[0] = value
         with pytest.raises(SchemaError, match=f"^{name} at .*{message}"):
             validate(wrong)
+
+
+@pytest.mark.parametrize("number", [1, -1, 2.5, "10", True])
+def test_a_number_of_classes_that_is_none_is_refused(number) -> None:
+    dataset = blank_dataset({"conv1": (4, 3, 3, 3)}, seeds=[0])
+    validate(dataset.assign_attrs(n_classes=2))
+    with pytest.raises(SchemaError, match=r"n_classes is .* whole number of two or more"):
+        validate(dataset.assign_attrs(n_classes=number))

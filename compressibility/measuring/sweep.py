@@ -315,6 +315,7 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
             experiment=experiment.as_data(),
             images_checksum=images.checksum,
             left_out=unsupported(network, example),
+            n_classes=len(images.classes),
             event=f"measure {experiment.name}",
         ),
     )

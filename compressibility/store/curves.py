@@ -44,14 +44,17 @@ class Curve:
             return np.where(np.isin(x, self.x), self.y.sum(), np.nan)
         return self._through(x)
 
-    def mean(self) -> float:
-        """The mean of the interpolated curve over x; of one point, its value.
+    def mean(self, end: float = np.inf) -> float:
+        """The mean of the interpolated curve over x, up to an end or its own; of one point, it.
 
-        Not a number without points, or where one is missing.
+        Not a number without points, where one is missing, or where only the first lies within.
         """
-        if len(self) < 2 or np.isnan(self.y).any():
-            return float(self.y.sum()) if len(self) else float("nan")
-        low, high = self.x[0], self.x[-1]
+        within = np.count_nonzero(self.x <= end)
+        if within < min(2, max(len(self), 1)) or np.isnan(self.y).any():
+            return float("nan")
+        if len(self) == 1:
+            return float(self.y[0])
+        low, high = self.x[0], min(end, self.x[-1])
         return float(self._through.integrate(low, high) / (high - low))
 
     @cached_property

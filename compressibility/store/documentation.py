@@ -10,6 +10,7 @@ from compressibility.store.schema import (
     ATTRIBUTES,
     CORE,
     JSON_ATTRIBUTES,
+    N_CLASSES,
     SCHEMA_VERSION,
     TABLES,
     Flag,
@@ -49,6 +50,7 @@ Values: {flags}.
 
 {attributes}. {" and ".join(f"`{name}`" for name in JSON_ATTRIBUTES)} are JSON; `left_out` gives the
 reason why each layer that is not measured is left out, or null where nobody recorded it.
+`{N_CLASSES}`, the number of classes of the test images, is there where it was known.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from compressibility.store.declarations import PAPER
 from compressibility.store.keys import canonical_json
-from compressibility.store.schema import SCHEMA_VERSION
+from compressibility.store.schema import N_CLASSES, SCHEMA_VERSION
 from compressibility.version import __version__
 
 _LIBRARIES: Final = (
@@ -61,6 +61,7 @@ def attributes(
     images_checksum: str,
     event: str,
     left_out: Mapping[str, str] | None = None,
+    n_classes: int | None = None,
     moment: datetime | None = None,
     source: str = "compressibility: singular values and evaluations of trained networks",
     references: str = PAPER,
@@ -73,17 +74,20 @@ def attributes(
         images_checksum: SHA-256 of the images.
         event: What is done, for the first line of the history, such as the command line.
         left_out: Why each layer that is not measured is left out; None where nobody recorded it.
+        n_classes: Number of classes of the test images; None where nobody knows.
         moment: When; the present time if not given.
         source: How the data were produced, as the CF conventions mean it.
         references: Where the method is described.
 
     Returns:
-        One value for each name in `compressibility.store.schema.ATTRIBUTES`.
+        One value for each name in `compressibility.store.schema.ATTRIBUTES`, and the number of
+        classes where it is known.
 
     Raises:
         TypeError: The experiment holds what JSON cannot.
         ValueError: The experiment holds NaN or infinity.
     """
+    known: dict[str, str | int] = {} if n_classes is None else {N_CLASSES: n_classes}
     return {
         "title": title,
         "source": source,
@@ -93,6 +97,7 @@ def attributes(
         "images_checksum": images_checksum,
         "experiment": canonical_json(experiment),
         "left_out": canonical_json(left_out),
+        **known,
     }
 
 

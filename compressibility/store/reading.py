@@ -13,6 +13,7 @@ import xarray as xr
 
 from compressibility.errors import UserError, nearest
 from compressibility.store.cache import default
+from compressibility.store.classes import n_classes
 from compressibility.store.curves import crossing, curves
 from compressibility.store.netcdf import open_dataset
 from compressibility.store.schema import MISSING_INTEGER, Flag
@@ -136,6 +137,21 @@ class LayerData:
         if "n_images" not in self or int(self.dataset["n_images"]) < 1:
             raise NotMeasuredError("the dataset does not say how many test images were used")
         return int(self.dataset["n_images"])
+
+    @cached_property
+    def n_classes(self) -> int:
+        """Classes of the test images.
+
+        Raises:
+            NotMeasuredError: The dataset does not say how many.
+        """
+        found = n_classes(self.dataset.attrs)
+        if found is None:
+            raise NotMeasuredError(
+                "the dataset does not say how many classes its images have: set its attribute "
+                "n_classes"
+            )
+        return found
 
     def shape(self, layer: str) -> tuple[int, int, int, int]:
         """Sizes of the modes OUT, IN, KH, KW of a layer's kernel."""

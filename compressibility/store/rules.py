@@ -15,6 +15,7 @@ from compressibility.store.schema import (
     ATTRIBUTES,
     CORE,
     JSON_ATTRIBUTES,
+    N_CLASSES,
     SCHEMA_VERSION,
     TABLES,
     coordinates,
@@ -99,6 +100,11 @@ def _check_attributes(dataset: xr.Dataset) -> None:
         value = dataset.attrs.get(name)
         if name != "schema_version" and not (isinstance(value, str) and value):
             raise SchemaError(f"attribute {name} is {value!r}: it must be text, and not empty")
+    n_classes = dataset.attrs.get(N_CLASSES, 2)
+    if not isinstance(n_classes, int | np.integer) or isinstance(n_classes, bool) or n_classes < 2:
+        raise SchemaError(
+            f"attribute {N_CLASSES} is {n_classes!r}: it must be a whole number of two or more"
+        )
     for name in JSON_ATTRIBUTES:
         try:
             told = json.loads(dataset.attrs[name])

@@ -42,6 +42,7 @@ __all__ = [
     "JSON_ATTRIBUTES",
     "MISSING_INTEGER",
     "MODES",
+    "N_CLASSES",
     "SCHEMA_VERSION",
     "TABLES",
     "Bounds",
@@ -79,6 +80,9 @@ ATTRIBUTES: Final = (
     "left_out",
 )
 """Global attributes that every dataset carries."""
+
+N_CLASSES: Final = "n_classes"
+"""Global attribute of datasets since they keep it: the number of classes of the test images."""
 
 JSON_ATTRIBUTES: Final = ("experiment", "left_out")
 """Those that are JSON; ``left_out`` gives a reason for each layer not measured, or null where the
