@@ -12,11 +12,13 @@ from analyses.statistics.sign_flips import (
     sign_flip_interval,
     sign_flip_test,
 )
+from analyses.statistics.step_down import Adjusted, step_down
 from analyses.statistics.trends import Trend, rank_correlation, slope, trend
 
 __all__ = [
     "ALPHA",
     "MINIMUM_SEEDS",
+    "Adjusted",
     "Interval",
     "Trend",
     "benjamini_yekutieli",
@@ -31,6 +33,7 @@ __all__ = [
     "sign_flip_test",
     "slope",
     "spread",
+    "step_down",
     "t_interval",
     "trend",
 ]

@@ -34,7 +34,8 @@ def every_subset(n: int) -> NDArray[np.bool_]:
     return subsets
 
 
-def _drawn_subsets(n: int, rng: np.random.Generator | None) -> NDArray[np.bool_]:
+def drawn_subsets(n: int, rng: np.random.Generator | None) -> NDArray[np.bool_]:
+    """All subsets of up to 16 networks; of more 99,999 drawn ones, and the empty one first."""
     if n <= ENUMERATED:
         return every_subset(n)
     if rng is None:
@@ -64,7 +65,7 @@ def sign_flip_test(
         ValueError: if a value is missing, or more than 16 values come without ``rng``.
     """
     x = finite(values) - centre
-    flipped = x.sum() - 2.0 * (_drawn_subsets(x.size, rng) @ x)
+    flipped = x.sum() - 2.0 * (drawn_subsets(x.size, rng) @ x)
     tolerance = 1e-12 * np.abs(x).sum()
     return float(np.mean(np.abs(flipped) >= abs(x.sum()) - tolerance))
 
@@ -77,13 +78,13 @@ def one_sided_sign_flip_test(
 ) -> float:
     """P-value of symmetry about ``centre`` or below it, against a centre above."""
     x = finite(values) - centre
-    flipped = x.sum() - 2.0 * (_drawn_subsets(x.size, rng) @ x)
+    flipped = x.sum() - 2.0 * (drawn_subsets(x.size, rng) @ x)
     return float(np.mean(flipped >= x.sum() - 1e-12 * np.abs(x).sum()))
 
 
 def _typical_values(x: Floats, rng: np.random.Generator | None) -> Floats:
     """Sorted means of the non-empty subsets of the sample (Hartigan's typical values)."""
-    subsets = _drawn_subsets(x.size, rng)[1:]
+    subsets = drawn_subsets(x.size, rng)[1:]
     sizes = subsets.sum(axis=1)
     return np.sort((subsets @ x)[sizes > 0] / sizes[sizes > 0])
 
