@@ -1,24 +1,13 @@
 """A finding: one statistic, its test, how sure it is, and what could not have been seen."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from analyses.samples import Sample
-from analyses.statistics import (
-    ALPHA,
-    MINIMUM_SEEDS,
-    Interval,
-    equivalence_test,
-    holm,
-    interval,
-    minimal_detectable_effect,
-    sign_flip_test,
-)
-from compressibility.store.reading import LayerData, NotMeasuredError
+from analyses.statistics import MINIMUM_SEEDS, Interval
+from compressibility.store.reading import LayerData
 
 
 class Verdict(Enum):
@@ -27,6 +16,7 @@ class Verdict(Enum):
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
     UNDECIDED = "undecided"
+    DEPENDS = "depends on the layer"
 
 
 class Kind(Enum):
@@ -39,9 +29,13 @@ class Kind(Enum):
 class Rule(Enum):
     """How the comparisons of a claim decide it.
 
-    Under the first two it is contradicted where one comparison is, and supported where each of
-    those planned, or each of those that exist in the network and are measured, is supported.
-    Under the third it is what all comparisons are, and undecided where they differ.
+    Under the first two it is contradicted where one comparison is, by the adjusted p, and supported
+    where each of those planned, or each of those that exist in the network and are measured, is
+    above zero. Under the third it is what all comparisons are, and undecided where they differ.
+
+    What is claimed of every comparison is false where it is false of one (an intersection-union
+    test): each is tested at the full level, unadjusted. Source: Berger, Technometrics 24 (1982)
+    295.
     """
 
     EVERY = "every planned comparison"
@@ -80,9 +74,10 @@ class Robustness:
     p: float
     note: str = ""
 
-    def agrees_with(self, estimate: float) -> bool:
-        """Whether it points the same way."""
-        return self.estimate * estimate > 0
+    def agrees_with(self, estimate: float) -> bool | None:
+        """Whether it points the same way; None where it points neither way."""
+        product = self.estimate * estimate
+        return product > 0 if product != 0 and not math.isnan(product) else None
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class Claim:
         null: What a test has to reject.
         statistic: The statistic in words.
         unit: Its unit.
-        comparisons: What is compared; one family for Holm's method.
+        comparisons: What is compared; one family, tested by step-down max-t.
         needs: Tables that a dataset must have for it.
         lacking: What to say where one of them, or all of its values, is missing.
         measure: The statistic of each network for one comparison.
@@ -141,14 +136,36 @@ class Claim:
     exploratory: bool = False
 
 
+@dataclass(frozen=True)
+class LayerFinding:
+    """One comparison in one layer; p adjusted over all layers and comparisons of the claim.
+
+    The interval ``low`` to ``high`` is simultaneous over them. With too few networks only the
+    estimate is a number.
+    """
+
+    layer: str
+    estimate: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    verdict: Verdict
+
+
 @dataclass(frozen=True, eq=False)
 class Finding:
     """One comparison, whole.
 
-    ``estimate`` is the mean over networks of the claim's statistic. ``p_adjusted`` is Holm's over
-    the comparisons of the same claim; the interval is each comparison's own. The minimal detectable
-    effect is what the test would have found with 80 % power (infinite: no effect, however large;
-    not a number for a claim of equivalence, whose margin takes its place).
+    Attributes:
+        estimate: The mean over networks of the claim's statistic.
+        interval: Simultaneous over the claim's comparisons; Student's own below six networks.
+        p: Of this comparison alone. For an equivalence whose estimate is beyond the margin it is
+            that of lying inside, else that of lying outside.
+        p_adjusted: By step-down max-t over the claim's comparisons.
+        half_width: Of the interval: an effect of that size is seen about every other time. Infinite
+            where none can be decided, not a number for an equivalence, which has its margin.
+        layers: The same in each layer, where the statistic is a mean over layers.
     """
 
     claim: Claim
@@ -158,11 +175,12 @@ class Finding:
     interval: Interval
     p: float
     p_adjusted: float
-    minimal_detectable_effect: float
+    half_width: float
     verdict: Verdict
     robustness: Robustness | None
     caveats: tuple[str, ...]
     per_seed: tuple[float, ...]
+    layers: tuple[LayerFinding, ...] = ()
 
     @property
     def n_seeds(self) -> int:
@@ -179,6 +197,29 @@ class Finding:
         """What it is compared with; empty where the statistic is no difference of two."""
         return self.comparison.other
 
+    @property
+    def is_decidable(self) -> bool:
+        """Whether there are networks enough for a verdict."""
+        return self.n_seeds >= fewest(self.claim)
+
+    @property
+    def leaning(self) -> Verdict:
+        """The verdict; with too few networks, which way the estimate points."""
+        equivalent = self.claim.kind is Kind.EQUIVALENCE
+        if self.is_decidable or (self.estimate == 0 and not equivalent):
+            return self.verdict
+        speaks_for = abs(self.estimate) <= self.claim.margin if equivalent else self.estimate > 0
+        return Verdict.SUPPORTED if speaks_for else Verdict.CONTRADICTED
+
+    def layers_that_are(self, verdict: Verdict) -> tuple[str, ...]:
+        """Names of the layers of this verdict."""
+        return tuple(found.layer for found in self.layers if found.verdict is verdict)
+
+
+def fewest(claim: Claim) -> int:
+    """Networks below which a claim is not decided; the tests of an equivalence are one-sided."""
+    return MINIMUM_SEEDS - (claim.kind is Kind.EQUIVALENCE)
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -191,141 +232,23 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a reader takes home from one question, with the findings behind it."""
+    """What a reader takes home from one question, with the findings behind it.
+
+    ``interim``: networks that the experiment planned are still to come.
+    """
 
     claim: Claim
     verdict: Verdict
     told: Told
     findings: tuple[Finding, ...]
+    interim: bool = False
 
     @property
     def n_seeds(self) -> int:
         """Networks that every comparison rests on."""
         return min((f.n_seeds for f in self.findings), default=0)
 
-
-def answer(claim: Claim, data: LayerData) -> Answer:
-    """Put one claim to the test on one dataset; what is not measured is said in the answer."""
-    if not all(map(data.has_table, claim.needs)):
-        return _not_measured(claim, claim.lacking)
-    samples: dict[Comparison, Sample] = {}
-    missing: list[NotMeasuredError] = []
-    for comparison in claim.comparisons:
-        try:
-            samples[comparison] = claim.measure(data, comparison)
-        except NotMeasuredError as reason:
-            missing.append(reason)
-    if not samples:
-        return _not_measured(claim, str(missing[0]))
-    checks = {c: _checked(claim, data, c, s) for c, s in samples.items()}
-    limits = {c: claim.limits(data, c, s) for c, s in samples.items()}
-    found = findings(claim, samples, checks, limits)
-    verdict = decided([f.verdict for f in found], claim)
-    return Answer(claim, verdict, claim.tell(Evidence(data, found, samples)), found)
-
-
-def _not_measured(claim: Claim, reason: str) -> Answer:
-    told = Told(
-        found=f"Nothing can be said from this dataset: {reason}.",
-        sure="No test was made.",
-        unseen=("Any effect at all.",),
-    )
-    return Answer(claim, Verdict.UNDECIDED, told, ())
-
-
-def _checked(
-    claim: Claim, data: LayerData, comparison: Comparison, sample: Sample
-) -> Robustness | None:
-    try:
-        return claim.check(data, comparison, sample)
-    except NotMeasuredError:
-        return None
-
-
-def findings(
-    claim: Claim,
-    samples: Mapping[Comparison, Sample],
-    checks: Mapping[Comparison, Robustness | None],
-    limits: Mapping[Comparison, tuple[str, ...]],
-) -> tuple[Finding, ...]:
-    """Test one claim's comparisons as one family: sign flips over networks, Holm over comparisons.
-
-    A claim of equivalence takes two one-sided tests against its margin.
-    """
-    rng = np.random.default_rng(0)  # reached only beyond 16 networks
-    equivalent = claim.kind is Kind.EQUIVALENCE
-    p_values = [
-        equivalence_test(s.values, claim.margin, rng=rng)
-        if equivalent
-        else sign_flip_test(s.values, rng=rng)
-        for s in samples.values()
-    ]
-    found = []
-    for (comparison, s), p, adjusted in zip(samples.items(), p_values, holm(p_values), strict=True):
-        ends, n = interval(s.values, rng=rng), len(s.values)
-        estimate = float(s.values.mean())
-        found.append(
-            Finding(
-                claim=claim,
-                comparison=comparison,
-                test=_test_name(claim, n, len(samples)),
-                estimate=estimate,
-                interval=ends,
-                p=p,
-                p_adjusted=float(adjusted),
-                minimal_detectable_effect=math.nan
-                if equivalent
-                else minimal_detectable_effect(s.values, comparisons=len(samples)),
-                verdict=Verdict.UNDECIDED
-                if claim.needs_check and not confirmed(estimate, checks.get(comparison))
-                else equivalent_or_not(ends, claim.margin, float(adjusted), n)
-                if equivalent
-                else above_or_below(estimate, float(adjusted), n),
-                robustness=checks.get(comparison),
-                caveats=(*s.left_out, *limits.get(comparison, ())),
-                per_seed=tuple(float(v) for v in s.values),
-            )
-        )
-    return tuple(found)
-
-
-def _test_name(claim: Claim, n_seeds: int, comparisons: int) -> str:
-    networks = f"{n_seeds} network{'s' if n_seeds != 1 else ''}"
-    family = f", Holm over {comparisons} comparisons" if comparisons > 1 else ""
-    if claim.kind is Kind.EQUIVALENCE:
-        margin = f"margin ±{claim.margin:g} {claim.unit}"
-        return f"two one-sided sign-flip tests over {networks}, {margin}{family}"
-    exact = "exact" if n_seeds <= 16 else "Monte Carlo"
-    return f"{exact} two-sided sign-flip test over {networks}{family}"
-
-
-def above_or_below(estimate: float, p_adjusted: float, n_seeds: int) -> Verdict:
-    """Supported or contradicted where p is below 0.05 with six networks or more, by the sign."""
-    if n_seeds < MINIMUM_SEEDS or not p_adjusted <= ALPHA or estimate == 0:
-        return Verdict.UNDECIDED
-    return Verdict.SUPPORTED if estimate > 0 else Verdict.CONTRADICTED
-
-
-def confirmed(estimate: float, check: Robustness | None) -> bool:
-    """Whether another method points the same way, with p of at most 0.05."""
-    return check is not None and check.agrees_with(estimate) and check.p <= ALPHA
-
-
-def equivalent_or_not(ends: Interval, margin: float, p_adjusted: float, n_seeds: int) -> Verdict:
-    """Supported inside the margin by the test; contradicted with the interval outside it."""
-    if n_seeds >= MINIMUM_SEEDS and p_adjusted <= ALPHA:
-        return Verdict.SUPPORTED
-    if n_seeds >= MINIMUM_SEEDS and (ends.low > margin or ends.high < -margin):
-        return Verdict.CONTRADICTED
-    return Verdict.UNDECIDED
-
-
-def decided(verdicts: Sequence[Verdict], claim: Claim) -> Verdict:
-    """The verdict on a claim from those on its comparisons, by the claim's rule."""
-    alike = len(set(verdicts)) == 1
-    if claim.rule is Rule.UNANIMOUS:
-        return verdicts[0] if alike else Verdict.UNDECIDED
-    if Verdict.CONTRADICTED in verdicts:
-        return Verdict.CONTRADICTED
-    enough = claim.rule is Rule.EVERY_MEASURED or len(verdicts) == len(claim.comparisons)
-    return verdicts[0] if alike and enough else Verdict.UNDECIDED
+    @property
+    def is_decidable(self) -> bool:
+        """Whether every comparison has networks enough for a verdict."""
+        return self.n_seeds >= fewest(self.claim)

@@ -21,12 +21,14 @@ class Sample:
         table: What they were made from, complete, (seed, layer).
         present: Where there is a number at all, before the table was made complete, (seed, layer).
         left_out: What the table does without, in words.
+        is_mean: Whether the numbers are the means of the table over its layers.
     """
 
     values: Floats
     table: xr.DataArray
     present: xr.DataArray
     left_out: tuple[str, ...] = ()
+    is_mean: bool = True
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -40,7 +42,7 @@ class Sample:
 
     def with_values(self, values: Floats) -> "Sample":
         """The same networks and layers with another number for each network."""
-        return replace(self, values=values)
+        return replace(self, values=values, is_mean=False)
 
 
 def sample(table: xr.DataArray, missing: str | None = None) -> Sample:

@@ -10,7 +10,12 @@ from typing import Final
 from analyses.claims.controls import LESS_ENTANGLED
 from analyses.claims.correlation_loss import TELLS
 from analyses.claims.curvature import FLATTER
-from analyses.claims.cuts import AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS
+from analyses.claims.cuts import (
+    AT_EQUAL_NORM_LOSS,
+    AT_EQUAL_NORM_LOSS_PAIRS,
+    AT_EQUAL_PARAMETERS,
+    AT_EQUAL_PARAMETERS_PAIRS,
+)
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
 from analyses.claims.joint import ABOVE_THE_SUM
@@ -101,7 +106,12 @@ TOPICS: Final = (
     Topic(
         "cuts",
         "Which cut?",
-        (AT_EQUAL_NORM_LOSS, AT_EQUAL_PARAMETERS),
+        (
+            AT_EQUAL_NORM_LOSS,
+            AT_EQUAL_PARAMETERS,
+            AT_EQUAL_NORM_LOSS_PAIRS,
+            AT_EQUAL_PARAMETERS_PAIRS,
+        ),
         (AGAINST_NORM_LOSS, AGAINST_PARAMETERS, PARETO, DIFFERENCES),
         OUT_MODE,
         (*_TRUNCATIONS, "compression_ratio"),

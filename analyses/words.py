@@ -1,10 +1,11 @@
 """Numbers, verdicts and how sure they are, in words."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
-from analyses.findings import Answer, Finding, Kind, Verdict
-from analyses.statistics import ALPHA, MINIMUM_SEEDS, Interval, p_floor
+from analyses.findings import Answer, Finding, Kind, Verdict, fewest
+from analyses.statistics import ALPHA, Interval, p_floor
 
 NOT_MEASURED: Final = "not measured"
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -61,24 +62,53 @@ def in_words(
 
     With ``first`` false that it is but an estimate is not said again.
     """
-    if found.n_seeds < MINIMUM_SEEDS and found.estimate != 0 and not first:
-        return supported if found.estimate > 0 else contradicted
-    if found.n_seeds < MINIMUM_SEEDS and found.estimate != 0:
-        chosen = supported if found.estimate > 0 else contradicted
-        networks = "this one network" if found.n_seeds == 1 else f"these {found.n_seeds} networks"
-        return f"By the estimate from {networks} alone, {chosen[0].lower()}{chosen[1:]}"
-    return {
+    said = {
         Verdict.SUPPORTED: supported,
         Verdict.CONTRADICTED: contradicted,
         Verdict.UNDECIDED: undecided,
-    }[found.verdict]
+    }
+    if found.verdict is Verdict.DEPENDS:
+        return depending(found, supported, contradicted)
+    chosen = said[found.leaning]
+    if found.is_decidable or not first or found.leaning is Verdict.UNDECIDED:
+        return chosen
+    networks = "this one network" if found.n_seeds == 1 else f"these {found.n_seeds} networks"
+    return f"By the estimate from {networks} alone, {lowered(chosen)}"
+
+
+def depending(found: Finding, supported: str, contradicted: str) -> str:
+    """In which layers the one holds, and in which the other."""
+    above, below = map(found.layers_that_are, (Verdict.SUPPORTED, Verdict.CONTRADICTED))
+    return (
+        f"It depends on the layer: in {and_others(above)}, {lowered(supported)}; in "
+        f"{and_others(below)}, {lowered(contradicted)}"
+    )
+
+
+def lowered(sentence: str) -> str:
+    """With a small first letter, unless more of the first word is capital."""
+    return sentence if sentence[1:2].isupper() else f"{sentence[0].lower()}{sentence[1:]}"
+
+
+def raised(sentence: str) -> str:
+    """With a capital first letter."""
+    return f"{sentence[0].upper()}{sentence[1:]}"
+
+
+def and_others(names: Sequence[str]) -> str:
+    """Up to six names in words, and how many more."""
+    if len(names) > 6:
+        return f"{', '.join(names[:5])} and {len(names) - 5} more"
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def sureness(found: tuple[Finding, ...]) -> str:
     """How sure one claim's findings are, in one or two sentences."""
     n = min(f.n_seeds for f in found)
-    equivalence = found[0].claim.kind is Kind.EQUIVALENCE
-    if n < MINIMUM_SEEDS:
+    claim = found[0].claim
+    equivalence = claim.kind is Kind.EQUIVALENCE
+    if n < fewest(claim):
         few = "One network" if n == 1 else f"{n} networks"
         reason = (
             "is nothing decided"
@@ -86,10 +116,10 @@ def sureness(found: tuple[Finding, ...]) -> str:
             else f"can no two-sided sign-flip test reach p < {ALPHA}"
         )
         return (
-            f"{few}: an estimate only. Below {MINIMUM_SEEDS} networks {reason}, so the verdict is "
+            f"{few}: an estimate only. Below {fewest(claim)} networks {reason}, so the verdict is "
             "undecided whatever the numbers say."
         )
-    smallest = min(1.0, p_floor(n) * len(found)) / (2 if equivalence else 1)
+    smallest = p_floor(n) / (2 if equivalence else 1)
     if len(found) == 1:
         return (
             f"p = {p_text(found[0].p_adjusted)} ({found[0].test}; the smallest p possible is "
@@ -104,18 +134,15 @@ def sureness(found: tuple[Finding, ...]) -> str:
 
 def undetectable(found: tuple[Finding, ...]) -> str:
     """The effects too small for these networks to show."""
-    effects = [f.minimal_detectable_effect for f in found]
+    widths = [f.half_width for f in found]
     unit = unit_text(found[0].claim.unit)
-    if math.isinf(max(effects)):
+    if math.isinf(max(widths)):
         return "No effect, however large, can be decided with so few networks."
-    low, high = min(effects), max(effects)
-    if plain(low) == plain(high):
-        size = f"{plain(high)}{unit}"
-    else:
-        size = f"{plain(low)} to {plain(high)}{unit} (by comparison)"
+    low, high = plain(min(widths)), plain(max(widths))
+    size = f"{high}{unit}" if low == high else f"{low} to {high}{unit} (by comparison)"
     return (
-        f"Effects below {size} would have been missed more than one time in five, at the "
-        "spread seen between these networks."
+        f"An effect of about {size}, half the width of the interval, is missed every other time at "
+        "the spread seen between these networks; a smaller one more often."
     )
 
 

@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pandas as pd
 
-from analyses.findings import answer
 from analyses.topics import CLAIMS, OF_ALL_LAYERS, TOPICS
+from analyses.verdicts import answer
 from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import Effects, make
 

@@ -14,8 +14,9 @@ from scipy.stats import binom
 
 from analyses.claims.curvature import FLATTER
 from analyses.curvatures import contrasts
-from analyses.findings import Comparison, Verdict, answer
+from analyses.findings import Comparison, Verdict
 from analyses.samples import sample
+from analyses.verdicts import answer
 from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import make
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analyses.findings import answer
 from analyses.report.chapters import chapter
 from analyses.report.pages import page
 from analyses.topics import CLAIMS
+from analyses.verdicts import answer
 from compressibility.errors import UserError
 from compressibility.store.layout import blank
 from compressibility.store.reading import Coverage, LayerData, NotMeasuredError
@@ -150,7 +150,15 @@ def test_a_dataset_without_truncations_is_read_as_far_as_it_goes(of_some_tables)
 
 def test_each_table_answers_its_claims_alone(of_some_tables):
     answered = {
-        ("truncation",): {"cuts-norm", "cuts-parameters", "depth", "correlation", "two-mode"},
+        ("truncation",): {
+            "cuts-norm",
+            "cuts-norm-pairs",
+            "cuts-parameters",
+            "cuts-parameters-pairs",
+            "depth",
+            "correlation",
+            "two-mode",
+        },
         ("controls",): {"null"},
         ("truncation", "controls"): {claim.key for claim in CLAIMS} - {"curvature", "joint"},
         ("hessian",): set(),

@@ -18,14 +18,13 @@ from rich.console import Console
 
 from analyses.figures.plot import Plot
 from analyses.figures.svg import drawn, svg
-from analyses.findings import Answer, Finding, Kind, Verdict
+from analyses.findings import Answer, Kind, LayerFinding, Verdict
 from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
 from analyses.report.numbers import SCHEMA, SCHEMA_VERSION, findings_json
 from analyses.report.pages import index, layers_page, page
 from analyses.report.summary import markdown, rows
 from analyses.report.write import print_table, write
-from analyses.statistics import Interval
 from analyses.topics import CLAIMS, TOPICS
 from analyses.truncations import truncations
 from analyses.words import interval_text, number
@@ -227,21 +226,7 @@ def test_pages_of_a_resnet50_are_below_two_megabytes_and_hold_every_layer():
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Layer:
-    layer: str
-    estimate: float
-    verdict: Verdict
-    interval: Interval
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _FindingByLayer(Finding):
-    layers: tuple[_Layer, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _AnswerInterim(Answer):
-    interim: bool = True
+class _AnswerWithTable(Answer):
     sensitivity: DataFrame | None = None
 
 
@@ -250,10 +235,11 @@ def test_what_stands_beside_a_verdict_is_shown_and_stored(whole):
     (section, *others) = whole.sections
     (answer, *more) = section.answers
     (found,) = answer.findings
-    one = _Layer("conv3", -0.4321, Verdict.CONTRADICTED, Interval(-0.9, -0.1, "t"))
-    found = _FindingByLayer(**vars(found), layers=(one,))
+    one = LayerFinding("conv3", -0.4321, -0.9, -0.1, 0.01, 0.02, Verdict.CONTRADICTED)
+    found = dataclasses.replace(found, layers=(one,))
     table = DataFrame({"up to 0.1": [0.125, 3]}, index=["kept", "logit"])
-    told = _AnswerInterim(**{**vars(answer), "findings": (found,)}, sensitivity=table)
+    interim = {**vars(answer), "findings": (found,), "interim": True}
+    told = _AnswerWithTable(**interim, sensitivity=table)
     sections = (dataclasses.replace(section, answers=(told, *more)), *others)
     changed = dataclasses.replace(whole, sections=sections)
     text = page(changed)
@@ -271,7 +257,7 @@ def test_what_stands_beside_a_verdict_is_shown_and_stored(whole):
     assert stored["interim"]
     assert stored["sensitivity"]["rows"] == [[0.125], [3.0]]
     assert stored["findings"][0]["layers"]["rows"] == [
-        ["conv3", -0.4321, "contradicted", -0.9, -0.1, "t"]
+        ["conv3", -0.4321, -0.9, -0.1, 0.01, 0.02, "contradicted"]
     ]
     (row, *_) = rows([changed])
     assert "8 networks so far" in row.sentence
@@ -359,8 +345,8 @@ def test_findings_json_holds_every_number_of_every_finding(whole):
             assert numbers["p_adjusted"] == finding.p_adjusted
             assert numbers["n_seeds"] == 8
             assert numbers["per_seed"] == list(finding.per_seed)
-            smallest = numbers["minimal_detectable_effect"]
-            assert smallest is None if equality else smallest > 0
+            width = numbers["half_width"]
+            assert width is None if equality else width > 0
             assert (numbers["robustness"] is None) == (finding.robustness is None)
             for key in ("question", "claim", "null", "test", "statistic", "unit", "caveats"):
                 assert key in numbers
@@ -369,7 +355,7 @@ def test_findings_json_holds_every_number_of_every_finding(whole):
 def test_what_is_infinite_is_null_in_json(one):
     content = json.loads(findings_json([one]))
     first = content["datasets"][0]["answers"][0]["findings"][0]
-    assert first["minimal_detectable_effect"] is None
+    assert first["half_width"] is None
     assert first["interval"]["low"] is None
     assert first["estimate"] is not None
 

@@ -9,7 +9,6 @@ import pytest
 from analyses.statistics import (
     equivalence_test,
     interval,
-    minimal_detectable_effect,
     one_sided_sign_flip_test,
     p_floor,
     sign_flip_interval,
@@ -86,25 +85,6 @@ def test_no_effect_is_found_one_time_in_twenty():
     rejected = [sign_flip_test(rng.standard_t(2, 8)) <= 0.05 for _ in range(3000)]
     exact = ATTAINED
     assert abs(np.mean(rejected) - exact) < 4 * math.sqrt(exact / 3000)
-
-
-@pytest.mark.parametrize(("n", "comparisons"), [(6, 1), (8, 1), (8, 2), (8, 6), (12, 6)])
-def test_the_minimal_detectable_effect_is_found_four_times_in_five(n, comparisons):
-    rng = np.random.default_rng(3)
-    unit = np.sqrt(n / (n - 1)) * np.resize([1.0, -1.0], n)
-    unit /= unit.std(ddof=1)
-    effect = minimal_detectable_effect(unit, comparisons=comparisons)
-    level = 0.05 / comparisons
-    found = [sign_flip_test(rng.normal(effect, 1, n)) <= level for _ in range(1200)]
-    assert abs(np.mean(found) - 0.8) < 0.05
-
-
-def test_what_the_p_floor_forbids_is_never_detectable():
-    assert minimal_detectable_effect([1.0, 2, 3, 2, 1]) == math.inf
-    assert minimal_detectable_effect([1.0, 2, 3, 2, 1, 2], comparisons=2) == math.inf
-    assert minimal_detectable_effect([1.0]) == math.inf
-    assert minimal_detectable_effect(np.arange(8.0), comparisons=12) == math.inf
-    assert minimal_detectable_effect(np.arange(8.0), comparisons=6) < math.inf
 
 
 def test_equivalence_needs_every_direction_excluded():

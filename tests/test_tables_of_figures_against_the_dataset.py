@@ -343,6 +343,7 @@ def test_dots_are_means_of_one_truncation(three):
 def test_differences_are_the_findings(three):
     table = three.tables["cuts-differences"]
     panels = {"cuts-norm": "at equal norm loss", "cuts-parameters": "at equal parameters"}
+    panels |= {f"{claim}-pairs": panel for claim, panel in panels.items()}
     lines = three.lines("cuts-differences")
     for claim, panel in panels.items():
         for f in three.answers[claim].findings:

@@ -2,7 +2,7 @@
 
 Primary statistic: for each network the entanglement entropy as a share of its maximum (ln of the
 number of Schmidt values), control minus trained, averaged over the cuts of a layer and over layers.
-Two comparisons, Holm over them: with the initial weights (does it come from training?) and with the
+Two comparisons: with the initial weights (does it come from training?) and with the
 shuffled trained weights (from correlations, or from the distribution of the weights?).
 
 Robustness, by another method: ranks in place of entropies, at the norm loss 0.3.

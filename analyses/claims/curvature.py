@@ -43,11 +43,10 @@ from analyses.findings import (
     Rule,
     Told,
     Verdict,
-    above_or_below,
 )
 from analyses.samples import Sample, sample
 from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
-from analyses.words import number, plain, sureness, undetectable
+from analyses.words import and_others, number, plain, sureness, undetectable
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
 
@@ -104,15 +103,19 @@ def _by_cut(found: tuple[Finding, ...]) -> str:
     few = min(f.n_seeds for f in found) < MINIMUM_SEEDS
 
     def cuts(verdict: Verdict) -> str:
-        judged = (
-            above_or_below(f.estimate, 0.0, MINIMUM_SEEDS) if few else f.verdict for f in found
-        )
-        return "; ".join(f.reference for f, v in zip(found, judged, strict=True) if v is verdict)
+        return "; ".join(f.reference for f in found if f.leaning is verdict)
 
+    by_layer = "; ".join(
+        f"{f.reference} (flatter in {and_others(f.layers_that_are(Verdict.SUPPORTED))}, steeper in "
+        f"{and_others(f.layers_that_are(Verdict.CONTRADICTED))})"
+        for f in found
+        if f.verdict is Verdict.DEPENDS
+    )
     parts = (
         ("flatter", cuts(Verdict.SUPPORTED)),
         ("steeper", cuts(Verdict.CONTRADICTED)),
         ("neither to be told", cuts(Verdict.UNDECIDED)),
+        ("flatter in some layers and steeper in others", by_layer),
     )
     said = ", ".join(f"{what} along {which}" for what, which in parts if which)
     start = "By the estimates from few networks alone, for" if few else "For"

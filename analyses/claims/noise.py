@@ -1,8 +1,9 @@
 """Does a truncation cost less accuracy than random noise of the same size?
 
 Primary statistic: for each network the mean over layers of the difference in log-odds of a correct
-answer, truncation along OUT minus random perturbation of the same norm and overlap, over norm
-losses up to 0.5. Robustness: the same for the test loss in place of accuracy.
+answer, truncation minus random perturbation of the same norm and overlap, over norm losses up to
+0.5, or as far as the cut reaches. One comparison a cut: the perturbation is matched to a norm loss,
+whatever the cut. Robustness: the same for the test loss in place of accuracy.
 """
 
 from collections.abc import Callable
@@ -13,48 +14,65 @@ import xarray as xr
 
 from analyses.comparing import (
     NORM_LOSS,
-    PRIMARY_CUT,
     curves_along,
     ends_in_words,
     mean_difference,
     perturbed_curves,
     reach,
 )
-from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
+from analyses.findings import (
+    Claim,
+    Comparison,
+    Evidence,
+    Finding,
+    Robustness,
+    Rule,
+    Told,
+    Verdict,
+)
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import sign_flip_test
-from analyses.words import in_words, odds, sureness, undetectable
+from analyses.words import and_others, odds, raised, sureness, undetectable
 from compressibility.store.curves import Curve
+from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
 
-_LACKING: Final = "truncations along OUT and random perturbations are not both measured"
+_LACKING: Final = "truncations and random perturbations are not both measured"
 
 
 def truncation_minus_noise(
-    data: LayerData, truncated: xr.DataArray, perturbed: xr.DataArray
+    data: LayerData, mode: str, truncated: xr.DataArray, perturbed: xr.DataArray
 ) -> xr.DataArray:
-    """Mean difference over norm losses up to 0.5 for each network and layer, (seed, layer)."""
-    return _compared(data, truncated, perturbed, mean_difference)
+    """Mean difference over norm losses up to 0.5 for each network and layer, (seed, layer).
+
+    Missing where the cut does not exist in the layer, or equals another one.
+
+    Raises:
+        NotMeasuredError: The dataset does not have this cut.
+    """
+    return _compared(data, mode, truncated, perturbed, mean_difference)
 
 
 def _compared(
     data: LayerData,
+    mode: str,
     truncated: xr.DataArray,
     perturbed: xr.DataArray,
     score: Callable[[Curve, Curve], float],
 ) -> xr.DataArray:
-    first = curves_along(data, NORM_LOSS, truncated, PRIMARY_CUT)
+    first = curves_along(data, NORM_LOSS, truncated, mode)
     second = perturbed_curves(perturbed)
     return tabulate(data, lambda *cell: score(first[cell], second[cell]))
 
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
-    table = truncation_minus_noise(data, data.logit_change, data.perturbed_logit_change)
-    return sample(table, _LACKING)
+    cut, changes = comparison.reference, (data.logit_change, data.perturbed_logit_change)
+    return sample(truncation_minus_noise(data, cut, *changes), _LACKING)
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    table = truncation_minus_noise(data, data.loss_change, data.perturbed_loss_change)
+    cut, changes = comparison.reference, (data.loss_change, data.perturbed_loss_change)
+    table = truncation_minus_noise(data, cut, *changes)
     losses = sample(-table.where(found.present))
     return Robustness(
         "test loss (cross-entropy) in place of accuracy, perturbation minus truncation",
@@ -65,47 +83,70 @@ def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustne
 
 
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
-    ends = _compared(data, data.accuracy_change, data.perturbed_accuracy_change, reach)
+    changes = (data.accuracy_change, data.perturbed_accuracy_change)
+    ends = _compared(data, comparison.reference, *changes, reach)
     ends = ends.sel(layer=list(found.layers), seed=list(found.seeds))
     return (f"averaged over norm losses up to {ends_in_words(NORM_LOSS, ends)}, by layer",)
 
 
 def _told(evidence: Evidence) -> Told:
-    (found,) = evidence.findings
-    result = in_words(
-        found,
-        "A truncation costs less accuracy than random noise of the same norm and overlap",
-        "A truncation costs more accuracy than random noise of the same norm and overlap",
-        "Truncation and random noise of the same norm and overlap could not be told apart",
-    )
+    found = evidence.findings
+    low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
     return Told(
-        found=f"{result}: the odds of a correct answer are {odds(found.estimate)} "
-        "under truncation along OUT, averaged over norm loss and over layers.",
-        sure=sureness(evidence.findings),
+        found=f"{_by_cut(found)}. The odds of a correct answer, truncated over perturbed, range "
+        f"from {odds(low.estimate)} (along {low.reference}) to {odds(high.estimate)} (along "
+        f"{high.reference}), averaged over norm loss and over layers.",
+        sure=sureness(found),
         unseen=(
-            undetectable(evidence.findings),
-            "One random perturbation per network, layer and norm loss. Other cuts are drawn in the "
-            "figure, and not tested.",
-            *(f"{text[0].upper()}{text[1:]}." for text in found.caveats),
+            undetectable(found),
+            "One random perturbation per network, layer and norm loss: its own luck is in every "
+            "cut's comparison.",
+            "Norm losses end where the cut's last truncation does, in KH and KW early.",
+            *dict.fromkeys(text for s in evidence.samples.values() for text in s.left_out),
         ),
     )
+
+
+def _by_cut(found: tuple[Finding, ...]) -> str:
+    def along(verdict: Verdict) -> str:
+        return "; ".join(f.reference for f in found if f.leaning is verdict)
+
+    parts = (
+        ("less accuracy", along(Verdict.SUPPORTED)),
+        ("more accuracy", along(Verdict.CONTRADICTED)),
+        ("about as much, not to be told apart,", along(Verdict.UNDECIDED)),
+    )
+    said = [f"{what} along {cuts}" for what, cuts in parts if cuts]
+    said += [
+        f"along {f.reference} less in {and_others(f.layers_that_are(Verdict.SUPPORTED))} and more "
+        f"in {and_others(f.layers_that_are(Verdict.CONTRADICTED))}"
+        for f in found
+        if f.verdict is Verdict.DEPENDS
+    ]
+    few = not all(f.is_decidable for f in found)
+    start = "By the estimates from few networks alone, a" if few else "A"
+    first, *others = said
+    first = f"{start} truncation costs, beside random noise of the same norm and overlap, {first}"
+    return ". ".join([first, *map(raised, others)])
 
 
 GENTLER: Final = Claim(
     key="noise",
     title="Truncation against noise",
     question="Does a truncation cost less accuracy than random noise of the same size?",
-    claim="Truncating along OUT loses less accuracy than a random perturbation of the same norm "
-    "and overlap.",
+    claim="Truncating a layer, whatever the cut, loses less accuracy than a random perturbation of "
+    "the same norm and overlap.",
     null="The difference in log-odds is symmetric about zero over networks.",
-    statistic="difference in log-odds of a correct answer, truncation along OUT minus matched "
-    "random perturbation, averaged over norm losses up to 0.5 and over layers",
+    statistic="difference in log-odds of a correct answer, truncation minus matched random "
+    "perturbation, averaged over norm losses up to 0.5, or as far as the cut reaches, and over "
+    "layers",
     unit="logit",
-    comparisons=(Comparison("truncation", "perturbation"),),
+    comparisons=tuple(Comparison(cut, "perturbation") for cut in MODES),
     needs=("truncation", "controls"),
     lacking=_LACKING,
     measure=_difference,
     check=_by_loss,
     tell=_told,
     limits=_limits,
+    rule=Rule.EVERY_MEASURED,
 )

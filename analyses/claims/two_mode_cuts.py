@@ -2,7 +2,7 @@
 
 Exploratory, beside the four questions. Statistic: for each network the mean over layers of the
 difference in log-odds of a correct answer, two-mode minus single-mode cuts: the mean over all pairs
-of a distinct two-mode and a distinct single-mode cut of the layer. Two comparisons, Holm over them:
+of a distinct two-mode and a distinct single-mode cut of the layer. Two comparisons:
 over norm losses up to 0.5, and over the logarithm of the compression ratio from 1. Robustness: the
 test loss in place of accuracy.
 """
@@ -25,7 +25,7 @@ from analyses.comparing import (
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import sign_flip_test
-from analyses.words import in_words, odds, sureness, undetectable
+from analyses.words import in_words, odds, raised, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import MODES
@@ -107,7 +107,7 @@ def _told(evidence: Evidence) -> Told:
     )
     layers = len(next(iter(evidence.samples.values())).layers)
     return Told(
-        found=f"{text[0].upper()}{text[1:]}.",
+        found=f"{raised(text)}.",
         sure=sureness(found),
         unseen=(
             undetectable(found),

@@ -14,7 +14,12 @@ from analyses.figures.tables import by, joined
 from analyses.findings import Finding, Verdict
 from compressibility.store.reading import LayerData
 
-_PANELS: Final = {"cuts-norm": "at equal norm loss", "cuts-parameters": "at equal parameters"}
+_PANELS: Final = {
+    "cuts-norm": "at equal norm loss",
+    "cuts-norm-pairs": "at equal norm loss",
+    "cuts-parameters": "at equal parameters",
+    "cuts-parameters-pairs": "at equal parameters",
+}
 
 
 def _table(data: LayerData, answers: Answers) -> DataFrame:
@@ -77,8 +82,8 @@ DIFFERENCES: Final = Plot(
     caption=lambda _: (
         "The tested differences in log-odds of a correct answer, OUT minus the other cut: right of "
         "zero OUT keeps more accuracy. Small dots: single networks; large dots and bars: mean and "
-        "95 % interval (by inverting the sign-flip test with six networks or more, else "
-        "Student's). Filled: adjusted p at most 0.05."
+        "95 % interval (with six networks or more simultaneous over the single-mode cuts, and over "
+        "the two-mode cuts; else Student's). Filled: decided."
     ),
     table=_table,
     draw=_draw,

@@ -13,7 +13,7 @@ from analyses.words import number
 
 def is_interim(answer: Answer) -> bool:
     """Whether the planned networks are not complete yet."""
-    return bool(getattr(answer, "interim", False))
+    return answer.interim
 
 
 def sensitivity(answer: Answer) -> DataFrame | None:
@@ -24,7 +24,7 @@ def sensitivity(answer: Answer) -> DataFrame | None:
 
 def layers(finding: Finding) -> DataFrame | None:
     """One row for each layer's own finding, where it was asked."""
-    rows = [_row(each) for each in getattr(finding, "layers", ()) or ()]
+    rows = [_row(each) for each in finding.layers]
     return DataFrame(rows) if rows else None
 
 

@@ -11,10 +11,11 @@ from pandas import DataFrame
 
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.svg import drawn, inlined, png, standalone, svg
-from analyses.findings import Answer, answer
+from analyses.findings import Answer
 from analyses.report.facts import facts, pretty, provenance
 from analyses.topics import OF_ALL_LAYERS, TOPICS, Topic
 from analyses.truncations import truncations
+from analyses.verdicts import answer
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 

@@ -87,7 +87,7 @@ def _finding(found: Finding) -> dict[str, Any]:
         "p": found.p,
         "p_adjusted": found.p_adjusted,
         "n_seeds": found.n_seeds,
-        "minimal_detectable_effect": found.minimal_detectable_effect,
+        "half_width": found.half_width,
         "verdict": found.verdict.value,
         "robustness": None if found.robustness is None else asdict(found.robustness),
         "caveats": found.caveats,

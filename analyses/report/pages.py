@@ -11,7 +11,6 @@ from analyses.paper import UNTESTED
 from analyses.report.beside import cell_text, is_interim, layers, sensitivity
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
-from analyses.statistics import MINIMUM_SEEDS
 from analyses.topics import TOPICS
 from analyses.words import interval_text, number, p_text, plain, verdict_text
 from compressibility.version import __version__
@@ -35,7 +34,7 @@ def index(chapters: Sequence[Chapter]) -> str:
         answer
         for chapter in chapters
         for answer in chapter.answers
-        if not answer.claim.exploratory and answer.n_seeds >= MINIMUM_SEEDS
+        if not answer.claim.exploratory and answer.is_decidable
     ]
     template = _environment().get_template("index.html.jinja")
     return template.render(

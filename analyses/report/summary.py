@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analyses.findings import Answer, Claim, Kind, Rule, Verdict
+from analyses.findings import Answer, Claim, Kind, Rule, Verdict, fewest
 from analyses.paper import Statement
 from analyses.report.beside import is_interim
 from analyses.report.chapters import Chapter
@@ -45,7 +45,7 @@ class Cell:
         found = self.answer.findings
         if len(found) != 1:
             counts = [
-                f"{n} {_COUNTED.get(verdict, verdict.value)}"
+                f"{n} {_COUNTED[verdict]}"
                 for verdict in Verdict
                 if (n := sum(f.verdict is verdict for f in found))
             ]
@@ -58,6 +58,7 @@ _COUNTED = {
     Verdict.SUPPORTED: "for",
     Verdict.CONTRADICTED: "against",
     Verdict.UNDECIDED: "open",
+    Verdict.DEPENDS: "by layer",
 }
 
 
@@ -79,8 +80,8 @@ class Row:
         """What a reader can quote: the claim, and what it is on each dataset."""
         unit = "" if self.claim.unit == "1" else f" (effect: {self.claim.unit})"
         said = f"“{self.claim.claim.rstrip('.')}”{unit}"
-        enough = [c for c in self.cells if c.answer.n_seeds >= MINIMUM_SEEDS]
-        few = [c for c in self.cells if 0 < c.answer.n_seeds < MINIMUM_SEEDS]
+        enough = [c for c in self.cells if c.answer.is_decidable]
+        few = [c for c in self.cells if c.answer.findings and not c.answer.is_decidable]
         none = [c.dataset for c in self.cells if not c.answer.findings]
         parts = [
             f"{verdict} on {listed(map(self._told, same))}"
@@ -115,24 +116,26 @@ def rows(chapters: Sequence[Chapter]) -> tuple[Row, ...]:
 
 def rule_text(claim: Claim) -> str:
     """How a claim's comparisons decide it, in words."""
-    enough = f"an adjusted p of at most {ALPHA} over {MINIMUM_SEEDS} networks or more"
+    enough = f"a p of at most {ALPHA} over {fewest(claim)} networks or more"
     if claim.kind is Kind.EQUIVALENCE:
         return (
             f"Supported where the difference lies within ±{claim.margin:g}{unit_text(claim.unit)} "
-            f"with {enough}; contradicted where its interval lies outside."
+            f"with {enough}; contradicted where it lies outside, over {MINIMUM_SEEDS} or more."
         )
     if claim.needs_check:
         enough += f", and with p of at most {ALPHA} by the check"
+    by_layer = "depends on the layer where two layers are decided in opposite directions"
     if len(claim.comparisons) == 1:
         return (
-            f"Supported above zero, contradicted below it, either with {enough}; undecided "
-            "otherwise."
+            f"Supported above zero, contradicted below it, either with {enough}; {by_layer}; "
+            "undecided otherwise."
         )
+    every = f"each of the {len(claim.comparisons)} comparisons"
     if claim.rule is Rule.UNANIMOUS:
-        return f"What all {len(claim.comparisons)} comparisons are, each with {enough}."
+        return f"What {every} is, with {enough}, unadjusted; {by_layer}; undecided otherwise."
     return (
-        f"Supported where each of the {len(claim.comparisons)} comparisons is above zero with "
-        f"{enough}; contradicted by a single one below it."
+        f"Supported where {every} is above zero with {enough}, unadjusted; contradicted by one "
+        f"below it with such a p, adjusted; else {by_layer}; undecided otherwise."
     )
 
 

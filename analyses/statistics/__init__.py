@@ -1,8 +1,7 @@
 """Tests, intervals and corrections for a handful of independently trained networks."""
 
-from analyses.statistics.corrections import benjamini_yekutieli, holm
+from analyses.statistics.corrections import benjamini_yekutieli
 from analyses.statistics.intervals import ALPHA, Interval, spread, t_interval
-from analyses.statistics.power import minimal_detectable_effect
 from analyses.statistics.sign_flips import (
     MINIMUM_SEEDS,
     equivalence_test,
@@ -23,9 +22,7 @@ __all__ = [
     "Trend",
     "benjamini_yekutieli",
     "equivalence_test",
-    "holm",
     "interval",
-    "minimal_detectable_effect",
     "one_sided_sign_flip_test",
     "p_floor",
     "rank_correlation",

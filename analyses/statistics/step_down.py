@@ -107,7 +107,8 @@ def _statistics(values: Floats, flipped: Floats) -> Floats:
     """Self-normalised sums, (patterns, comparisons); 0 of nothing but zeros."""
     size = np.sqrt((values**2).sum(axis=0))
     units = values / np.where(size > 0, size, 1.0)
-    return np.abs(units.sum(axis=0) - 2.0 * (flipped @ units))
+    sums: Floats = np.abs(units.sum(axis=0) - 2.0 * (flipped @ units))
+    return sums
 
 
 def _reaches(statistics: Floats, observed: Floats) -> NDArray[np.bool_]:
@@ -128,7 +129,8 @@ def _largest_of_others(statistics: Floats) -> Floats:
     first = statistics.argmax(axis=1)[:, None] == np.arange(statistics.shape[1])
     largest = statistics.max(axis=1, keepdims=True)
     second = np.where(first, 0.0, statistics).max(axis=1, keepdims=True)
-    return np.where(first, second, largest)
+    others: Floats = np.where(first, second, largest)
+    return others
 
 
 def _accepted(x: Floats, flipped: Floats, others: Floats, alpha: float) -> tuple[float, float]:
