@@ -7,7 +7,8 @@ from scipy.interpolate import pchip_interpolate
 
 from analyses.claims.depth import AT_EQUAL_SHAPE, DEEPER, OVER_ALL
 from analyses.claims.depth_control import SPECIAL
-from analyses.findings import Verdict, answer
+from analyses.findings import Verdict
+from analyses.verdicts import answer
 from compressibility.store.reading import LayerData, NotMeasuredError
 from tests.synthetic_dataset import NAMES as SHORT
 from tests.synthetic_dataset import SHAPES, Effects, make

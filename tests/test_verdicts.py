@@ -259,7 +259,7 @@ def test_a_network_that_is_not_measured_wholly_is_still_to_come():
 
 def test_an_experiment_that_says_nothing_of_its_networks_is_not_interim():
     claim = replace(GENTLER, measure=lambda *_: tabled(np.ones((7, 1))), check=lambda *_: None)
-    claim = replace(claim, needs=(), tell=lambda _: Told("", "", ()))
+    claim = replace(claim, needs=(), limits=lambda *_: (), tell=lambda _: Told("", "", ()))
     for experiment in ("", "{", "[]", '{"seeds": 3}', '{"name": "a"}'):
         data = LayerData(xr.Dataset(attrs={"experiment": experiment}))
         assert not answer(claim, data).interim
