@@ -362,3 +362,19 @@ def test_a_closure_over_the_original_is_refused():
     network.tail.register_forward_hook(lambda m, given, output: output * weight.mean() * 40)
     with pytest.raises(UserError, match="layer 'body': a kernel replaced in a copy"):
         curvatures(network, ["body"])
+
+
+def test_a_layer_of_two_names_keeps_its_weight_when_it_is_differentiated() -> None:
+    """`functional_call` leaves what it was given in a module that is known by two names."""
+
+    class TwoNames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = self.two = nn.Linear(72, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.two(images.flatten(1))
+
+    network = drawn(TwoNames())
+    plain = drawn(nn.Sequential(nn.Flatten(), nn.Linear(72, 3)))
+    assert curvatures(network, ["one"]) == pytest.approx(by_differences(plain, ["1"]), rel=1e-2)

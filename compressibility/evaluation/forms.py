@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import UserError, first_line
-from compressibility.evaluation.reference import Reference, apart
+from compressibility.evaluation.reference import Reference
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import require_initialised
-from compressibility.networks.repeatability import require_repeatable, without_chance
+from compressibility.networks.repeatability import apart, require_repeatable, without_chance
 from compressibility.networks.rounding import dtypes_of, enlarged_rounding
 from compressibility.networks.wrappers import uncompiled, unwrapped
 

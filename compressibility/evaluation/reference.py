@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from compressibility.errors import first_line
 from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.kernels import evaluation_mode, substituted
-from compressibility.networks.repeatability import require_repeatable
+from compressibility.networks.repeatability import apart, require_repeatable
 from compressibility.networks.rounding import tolerance_of
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
@@ -96,8 +96,3 @@ class Reference:
             self._dtype = dtype
             return answers
         return None
-
-
-def apart(count: int) -> list[list[int]]:
-    """Some of ``count`` images, three at least, in other company and order."""
-    return [[2, 0], [1], list(reversed(range(count)))]

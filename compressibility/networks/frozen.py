@@ -12,7 +12,8 @@ from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import evaluation_mode, require_initialised, substituted
 from compressibility.networks.normalisation import affine_map, written_out
 from compressibility.networks.refusals import kind_of, refusals
-from compressibility.networks.repeatability import require_repeatable
+from compressibility.networks.repeatability import apart, require_repeatable
+from compressibility.networks.rounding import enlarged_rounding
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floats
 
@@ -29,7 +30,10 @@ class Frozen(nn.Module):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         """Convert a copy, in place."""
         super().__init__()
-        self.network = converted(network, dtype=dtype).eval().requires_grad_(False)
+        self.network = converted(network, dtype=dtype).eval()
+        for parameter in self.network.parameters():
+            if parameter.is_leaf:  # those of a copied script are none
+                parameter.requires_grad_(False)
         self.dtype = dtype
         self.unlike: frozenset[str] = frozenset()
         self.eval()
@@ -88,21 +92,35 @@ def frozen(model: nn.Module, dtype: torch.dtype, images: Tensor) -> Frozen:
             continue
         with evaluation_mode(found), ieee_float32():
             require_repeatable(found, images)
+            allowed = max(allowed, enlarged_rounding(found, images))
         if _differ(answers, own, allowed):
             reason = f"answers otherwise in {dtype}"
             continue
-        half = (len(images) + 1) // 2
-        if _differ(found.answers(images[:half]), answers[:half], allowed):
-            raise UserError(
-                "the logits of an image change with the other images of its batch (a batch norm "
-                "without running statistics?): the curvature of such a network is that of no image"
-            )
+        _require_apart(found, images, answers, allowed)
         found.unlike = _unlike(network, found, images, allowed)
         return found
     raise UserError(
         f"a copy of the network {reason}: let it compute in the precision of its weights, and let "
         "its hooks, and functions set on its modules, hold on to no module"
     )
+
+
+def _require_apart(found: Frozen, images: Tensor, answers: Tensor, allowed: float) -> None:
+    """Refuse a network whose logits of an image hang on the others of its batch."""
+    for some in apart(len(images)):
+        try:
+            others = found.answers(images[some])
+        except Exception as error:  # user code runs here: it may raise anything
+            raise UserError(
+                f"the network takes a batch of {len(images)} images, and fails on one of "
+                f"{len(some)} ({first_line(error)}): the curvature of such a network is that of no "
+                "image"
+            ) from error
+        if _differ(others, answers[some], allowed):
+            raise UserError(
+                "the logits of an image change with the other images of its batch (a batch norm "
+                "without running statistics?): the curvature of such a network is that of no image"
+            )
 
 
 def _differ(answers: Any, own: Tensor, allowed: float) -> bool:

@@ -266,23 +266,28 @@ def _output_positions(
 def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` into evaluation mode while the context lasts.
 
-    On leaving, modes, buffers and attributes are what they were, whatever the network does to them
-    while it answers.
+    On leaving, modes, parameters, buffers and attributes are what they were, whatever the network
+    does to them while it answers. (So does ``torch.func.functional_call``, which leaves what it was
+    given in a module that is known by two names.)
     """
     every = list(model.modules())
     modes = [module.training for module in every]
     modules = [module for module in every if not isinstance(module, torch.jit.ScriptModule)]
     attributes = [dict(vars(module)) for module in modules]
-    buffers = [{**module._buffers} for module in modules]
+    registers: list[dict[str, Any]] = [
+        register for module in modules for register in (module._parameters, module._buffers)
+    ]
+    held = [{**register} for register in registers]
     values = {id(each): each.detach().clone() for each in model.buffers()}
     try:
         yield model.eval()
     finally:
-        for module, own, held in zip(modules, attributes, buffers, strict=True):
+        for module, own in zip(modules, attributes, strict=True):
             vars(module).clear()
             vars(module).update(own)
-            module._buffers.clear()
-            module._buffers.update(held)
+        for register, own in zip(registers, held, strict=True):
+            register.clear()
+            register.update(own)
         for module, mode in zip(every, modes, strict=True):
             module.training = mode
         with torch.no_grad():

@@ -5,6 +5,7 @@ into :class:`compressibility.networks.frozen.Frozen`. Products with the Hessian 
 adapter to curvlinops.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -207,6 +208,8 @@ def _activations(model: Frozen, weights: Sequence[Tensor], images: Tensor) -> in
         if (bytes_out or own) and isinstance(output, Tensor):
             bytes_out.append(output.nbytes)
 
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        return sys.maxsize  # nobody can look into a script
     leaves = [module for module in model.modules() if not any(module.children())]
     handles = [leaf.register_forward_hook(count) for leaf in leaves]
     try:

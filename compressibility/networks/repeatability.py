@@ -70,6 +70,13 @@ def without_chance(device: torch.device) -> Iterator[None]:
         )
 
 
+def apart(count: int) -> list[list[int]]:
+    """Some of ``count`` images in other company and order."""
+    if count < 3:
+        return [[number] for number in range(count)]
+    return [[2, 0], [1], list(reversed(range(count)))]
+
+
 def _generators(device: torch.device) -> dict[str, Tensor]:
     """What is known of each source of random numbers that no other thread is likely to draw from.
 
