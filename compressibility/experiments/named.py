@@ -1,7 +1,6 @@
 """The named experiments."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -32,12 +31,6 @@ _RESNET_RECIPE: Final = Recipe(
     shift=4,
     flip=True,
     precision="bfloat16",
-)
-_SMALL_RESNET_RECIPE: Final = replace(
-    _RESNET_RECIPE,
-    epochs=12,
-    batch_size=128,
-    peak_learning_rate=0.2,
 )
 _WITH_CURVATURE: Final = (
     Truncation(),
@@ -91,10 +84,11 @@ _EVERY: Final = (
             title=f"ResNet-50 with a stride-2 stem on {title}",
             images=images,
             architecture=ResNet50(stem_stride=2),
-            recipe=_SMALL_RESNET_RECIPE,
+            recipe=_RESNET_RECIPE,
             seeds=_THREE_SEEDS,
             test_images=2_000,
             precision="bfloat16",
+            stream=f"{images}-resnet50-small",
         )
         for images, title in _CIFARS.items()
     ),
