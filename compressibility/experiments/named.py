@@ -73,6 +73,7 @@ _EVERY: Final = (
             architecture=ResNet50(),
             recipe=_RESNET_RECIPE,
             seeds=_THREE_SEEDS,
+            test_images=2_000,
             precision="bfloat16",
             stream=f"{images}-resnet50",
         )
