@@ -15,8 +15,8 @@ from compressibility.networks.differentiability import Batches
 from compressibility.networks.kernels import Kernel, kernel_array, weights_hash
 from compressibility.tensors.arrays import Floats
 
-TrainingImages: TypeAlias = Callable[[int], tuple[Tensor, Tensor]]
-"""From a number n to the first n training images as the network takes them, and their labels."""
+FirstImages: TypeAlias = Callable[[int | None], tuple[Tensor, Tensor]]
+"""From a number n, or None for all, to the first n images as the network takes them, and labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,7 @@ class Subject:
         seed: Number of the network among its like.
         initial: The network before training, where it is known.
         training_images: The training images, where they are known.
+        held_out_images: Images held out of them, where they are known.
         stream: Name that is mixed into the random numbers of the measurements, where the seed
             alone shall not choose them.
         device: Which device computes.
@@ -45,10 +46,12 @@ class Subject:
     left_out: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seed: int = 0
     initial: nn.Module | None = None
-    training_images: TrainingImages | None = None
+    training_images: FirstImages | None = None
+    held_out_images: FirstImages | None = None
     stream: str | None = None
     device: str = "cpu"
     precision: Precision = "float32"
+    _on_held_out: dict[int | None, Evaluator | None] = field(default_factory=dict, init=False)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -58,13 +61,29 @@ class Subject:
     @cached_property
     def evaluator(self) -> Evaluator:
         """What answers for every variant of the network, on the test images."""
+        return self._evaluator(self.images, self.labels)
+
+    def _evaluator(self, images: Tensor, labels: Tensor) -> Evaluator:
         return Evaluator(
             self.network,
-            self.images,
-            self.labels,
+            images,
+            labels,
             device=torch.device(self.device),
             precision=self.precision,
         )
+
+    def on_held_out(self, count: int | None) -> Evaluator | None:
+        """What answers for every variant on the first held-out images; None where there are none.
+
+        Raises:
+            ValueError: The subject has no held-out images.
+        """
+        if count not in self._on_held_out:
+            if self.held_out_images is None:
+                raise ValueError("choices are made on held-out images: give the subject some")
+            images, labels = self.held_out_images(count)
+            self._on_held_out[count] = self._evaluator(images, labels) if len(labels) else None
+        return self._on_held_out[count]
 
     def training_batches(self, count: int) -> Batches:
         """The first ``count`` training images, as one batch.

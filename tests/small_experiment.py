@@ -12,6 +12,7 @@ from compressibility.measuring.sweep import measure
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
 from compressibility.quantities.truncations import Truncation
@@ -20,6 +21,7 @@ from compressibility.store.cache import Cache
 THRESHOLDS = (0.0, 0.1, 0.4)
 PLANS = {
     "truncation": Truncation(THRESHOLDS),
+    "held_out": HeldOut(THRESHOLDS, images=60),
     "controls": Controls((0.1, 0.4)),
     "hessian": Hessian(images=64, eigenvalues=2, directions=4),
     "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
@@ -35,7 +37,7 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 3 + 3 * 2  # network, Hessian and joint; three quantities of two layers
+N_TASKS = 3 + 4 * 2  # network, Hessian and joint; four quantities of two layers
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

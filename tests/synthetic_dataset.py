@@ -114,7 +114,7 @@ def make(
                 label = v["same_as"][i, j]
                 if label != cut.label:
                     flag = Flag.TRIVIAL_CUT if label == "trivial" else Flag.SAME_AS_OTHER_CUT
-                    v["truncation_flag"][i, j, s] = flag.value
+                    v["truncation_flag"][i, j, s] = v["held_out_cut_flag"][i, j, s] = flag.value
                     v["directional_curvature_flag"][i, j, :, s] = flag.value
                     continue
                 for w, kernel in enumerate(weights):
@@ -133,6 +133,7 @@ def make(
                     compression_ratio(layer.shape, cut, int(r)) for r in ranks
                 ]
                 v["truncation_flag"][i, j, s] = Flag.MEASURED.value
+                v["held_out_cut_flag"][i, j, s] = Flag.MEASURED.value
     for group in TABLES:
         if group != "truncation":
             v[f"{group}_flag"][...] = Flag.MEASURED.value
@@ -174,6 +175,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     v["n_lost"][...] = np.where(measured, np.maximum(correct - counts, 0), -1)
     v["n_gained"][...] = np.where(measured, np.maximum(counts - correct, 0), -1)
     v["loss"][...] = 0.1 + 0.5 * lost
+    answer_held_out(ds)
     answer_jointly(ds, effects, start, lost, rng.spawn(1)[0])
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
@@ -229,14 +231,26 @@ def unmeasured(dataset, group):
     for variable in TABLES[group].variables:
         if not variable.part:
             lost[variable.name].values[...] = variable.missing
-    for name in (f"{group}_flag", "directional_curvature_flag" if group == "curvature" else ""):
-        if name in lost:
-            lost[name].values[...] = Flag.NOT_MEASURED.value
+    for flag in TABLES[group].flags:
+        lost[flag.name].values[...] = Flag.NOT_MEASURED.value
     if group == "truncation":
         lost["schmidt_value"].values[0] = np.nan
     if group == "controls":
         lost["schmidt_value"].values[1:] = np.nan
     return lost
+
+
+N_HELD_OUT = 400
+
+
+def answer_held_out(ds):
+    """As on the test images, of which the held-out images are as many like."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    share = N_HELD_OUT / int(ds["n_images"])
+    v["held_out_n_images"][...] = N_HELD_OUT
+    v["held_out_baseline_n_correct"][...] = np.rint(share * v["baseline_n_correct"])
+    counts = v["n_correct"]
+    v["held_out_n_correct"][...] = np.where(counts < 0, -1, np.rint(share * counts))
 
 
 def answer_jointly(ds, effects, start, lost, rng):

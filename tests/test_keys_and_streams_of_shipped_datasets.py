@@ -64,7 +64,14 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "number"),
-    [("truncation", 1), ("controls", 2), ("hessian", 3), ("curvature", 4), ("joint", 5)],
+    [
+        ("truncation", 1),
+        ("controls", 2),
+        ("hessian", 3),
+        ("curvature", 4),
+        ("joint", 5),
+        ("held_out", 6),
+    ],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
     expected = np.random.default_rng([7, number, *b"conv1"]).integers(2**62, size=4)
@@ -80,7 +87,7 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
     return content_key(quantity, scope, layer, **settings)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls", "curvature", "joint"])
+@pytest.mark.parametrize("table", ["truncation", "held_out", "controls", "curvature", "joint"])
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
     keys = [
@@ -109,6 +116,8 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
     [
         ("truncation", {"thresholds": (0.0, 0.1, 0.41)}),
         ("truncation", {"thresholds": (0.0, 0.1)}),
+        ("held_out", {"thresholds": (0.0, 0.1)}),
+        ("held_out", {"images": 61}),
         ("controls", {"norm_loss_levels": (0.1,)}),
         ("hessian", {"images": 65}),
         ("hessian", {"eigenvalues": 3}),

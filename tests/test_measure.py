@@ -291,6 +291,7 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
             "threshold",
             {
                 "truncation": replace(PLANS["truncation"], thresholds=(0.0, 0.1, 0.5)),
+                "held_out": replace(PLANS["held_out"], thresholds=(0.0, 0.1, 0.5)),
                 "curvature": replace(PLANS["curvature"], thresholds=(0.0, 0.1, 0.5)),
                 "joint": replace(PLANS["joint"], thresholds=(0.0, 0.1, 0.5)),
             },

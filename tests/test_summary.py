@@ -17,6 +17,7 @@ def test_a_blank_dataset_misses_everything() -> None:
     assert {t.table.name: (t.n_measured, t.n_tasks) for t in summary.tables} == {
         "network": (0, 2),
         "truncation": (0, 4),
+        "held_out": (0, 4),
         "controls": (0, 4),
         "hessian": (0, 2),
         "curvature": (0, 4),
@@ -114,7 +115,7 @@ def test_tasks_of_several_commits_are_told_apart() -> None:
     assert told["controls measured by"] == (
         "commit 0123456789ab, ba9876543210: numpy 0; or numpy 1"
     )
-    assert told["network, truncation, hessian, curvature, joint measured by"] == (
+    assert told["network, truncation, held_out, hessian, curvature, joint measured by"] == (
         "commit 0123456789ab: numpy 0"
     )
 

@@ -149,6 +149,11 @@ class Evaluator:
                 memory=self._memory // 2,
             )
 
+    @property
+    def n_images(self) -> int:
+        """How many images are answered."""
+        return len(self._images)
+
     @cached_property
     def baseline(self) -> Baseline:
         """What the unchanged network answers, by whole forward passes."""

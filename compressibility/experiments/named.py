@@ -10,6 +10,7 @@ from compressibility.networks.architectures import ResNet50, VanillaCNN
 from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
 from compressibility.quantities.truncations import Truncation
@@ -34,10 +35,12 @@ _RESNET_RECIPE: Final = Recipe(
 )
 _WITH_CURVATURE: Final = (
     Truncation(),
+    HeldOut(),
     Controls(),
     Hessian(images=256, eigenvalues=3, directions=32),
     Curvature(images=256, eigenvalues=3, directions=32),
 )
+_OF_RESNETS: Final = (Truncation(), HeldOut(images=1_000), Controls())
 _THREE_SEEDS: Final = (0, 1, 2)
 _EIGHT_SEEDS: Final = tuple(range(8))
 
@@ -73,6 +76,7 @@ _EVERY: Final = (
             architecture=ResNet50(),
             recipe=_RESNET_RECIPE,
             seeds=_THREE_SEEDS,
+            plans=_OF_RESNETS,
             test_images=2_000,
             precision="bfloat16",
             stream=f"{images}-resnet50",
@@ -87,6 +91,7 @@ _EVERY: Final = (
             architecture=ResNet50(stem_stride=2),
             recipe=_RESNET_RECIPE,
             seeds=_THREE_SEEDS,
+            plans=_OF_RESNETS,
             test_images=2_000,
             precision="bfloat16",
             stream=f"{images}-resnet50-small",

@@ -10,11 +10,11 @@ from torch import Generator, Tensor, nn
 
 from compressibility.experiments.experiment import Experiment
 from compressibility.networks import architectures, checkpoints, training
-from compressibility.networks.image_sets import ImageSet
+from compressibility.networks.image_sets import ImageSet, LabelledImages
 from compressibility.networks.kernels import find_kernels, unsupported
 from compressibility.store.cache import Cache
 from compressibility.store.keys import canonical_json
-from compressibility.subjects import Subject
+from compressibility.subjects import FirstImages, Subject
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,12 @@ def subject(experiment: Experiment, seed: int, images: ImageSet, place: Place) -
     test = images.test.first(experiment.test_images)
     inputs = images.normalised(test.images)
 
-    def training_images(count: int) -> tuple[Tensor, Tensor]:
-        first = images.train.first(count)
-        return images.normalised(first.images), first.labels
+    def first_of(part: LabelledImages) -> FirstImages:
+        def first(count: int | None) -> tuple[Tensor, Tensor]:
+            chosen = part.first(count)
+            return images.normalised(chosen.images), chosen.labels
+
+        return first
 
     return Subject(
         network=network,
@@ -115,7 +118,8 @@ def subject(experiment: Experiment, seed: int, images: ImageSet, place: Place) -
         left_out=unsupported(network, inputs[:1]),
         seed=seed,
         initial=initial(experiment, seed, images)[0],
-        training_images=training_images,
+        training_images=first_of(images.train),
+        held_out_images=first_of(images.held_out),
         stream=experiment.stream,
         device=place.device,
         precision=experiment.precision,

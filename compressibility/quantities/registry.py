@@ -6,6 +6,7 @@ from typing import Final
 
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
 from compressibility.quantities.network import Network
@@ -15,6 +16,7 @@ from compressibility.quantities.truncations import Truncation
 _EVERY: Final[tuple[type[Quantity], ...]] = (
     Network,
     Truncation,
+    HeldOut,
     Controls,
     Hessian,
     Curvature,

@@ -28,6 +28,7 @@ from compressibility.store.declarations import (
 )
 from compressibility.store.tables.controls import CONTROLS
 from compressibility.store.tables.curvature import CURVATURE
+from compressibility.store.tables.held_out import HELD_OUT
 from compressibility.store.tables.hessian import HESSIAN
 from compressibility.store.tables.joint import JOINT
 from compressibility.store.tables.network import NETWORK
@@ -65,7 +66,7 @@ CORE: Final = NETWORK
 """The table that every dataset has."""
 
 TABLES: Final[dict[str, Table]] = {
-    table.name: table for table in (CORE, TRUNCATION, CONTROLS, HESSIAN, CURVATURE, JOINT)
+    table.name: table for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT)
 }
 """Every table by its name, the core first."""
 
