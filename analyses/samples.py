@@ -82,6 +82,29 @@ def sample(table: xr.DataArray, missing: str | None = None) -> Sample:
     return Sample(numbers.mean(axis=1), complete, present, tuple(left_out))
 
 
+def over_own_layers(table: xr.DataArray, missing: str) -> Sample:
+    """Mean of each network over the layers that it has, of a table (seed, layer) with gaps.
+
+    For shares of layers, where a layer that cannot be asked is no gap of the measurement.
+
+    Args:
+        table: Numbers, with NaN where there is none.
+        missing: What to say where there is no number at all.
+
+    Raises:
+        NotMeasuredError: There is no number at all.
+    """
+    table = table.transpose("seed", "layer")
+    present = table.notnull()
+    there = present.any("layer")
+    if not there.any():
+        raise NotMeasuredError(missing)
+    kept = table[there.values]
+    lost = _absent(table, kept, "seed")
+    left_out = (f"networks not measured: seed {', '.join(lost)}",) if lost else ()
+    return Sample(kept.mean("layer").values, kept, present, left_out, is_mean=False)
+
+
 def _absent(whole: xr.DataArray, kept: xr.DataArray, dim: str) -> list[str]:
     return [str(label) for label in whole[dim].values if label not in kept[dim].values]
 

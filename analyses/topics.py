@@ -18,6 +18,7 @@ from analyses.claims.cuts import (
 )
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.headline import OFTEN, OFTEN_ALONG_OUT
 from analyses.claims.joint import ABOVE_THE_SUM
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
@@ -31,6 +32,7 @@ from analyses.figures.depth import DEPTH
 from analyses.figures.entropy import ENTROPY
 from analyses.figures.entropy_map import ENTROPY_MAP
 from analyses.figures.first_experiments import CONV1, CONV4
+from analyses.figures.headline import HEADLINE
 from analyses.figures.joint import JOINT
 from analyses.figures.kept import KEPT
 from analyses.figures.noise import AGAINST_NOISE
@@ -44,6 +46,7 @@ from analyses.paper import (
     DEEPER_LAYERS,
     FIRST_EXPERIMENTS,
     FLAT,
+    HALF_THE_NORM,
     INTRINSIC,
     NOISE,
     OUT_MODE,
@@ -79,6 +82,14 @@ _TRUNCATIONS: Final = ("norm_loss", "n_correct", "baseline_n_correct", "n_images
 _PERTURBATIONS: Final = (*_TRUNCATIONS, "perturbed_n_correct")
 
 TOPICS: Final = (
+    Topic(
+        "headline",
+        "How far can layers be truncated?",
+        (OFTEN, OFTEN_ALONG_OUT),
+        (HEADLINE,),
+        HALF_THE_NORM,
+        (*_TRUNCATIONS, "held_out_n_correct", "held_out_baseline_n_correct", "held_out_n_images"),
+    ),
     Topic(
         "depth",
         "Which layers?",

@@ -138,6 +138,11 @@ def undetectable(found: tuple[Finding, ...]) -> str:
     unit = unit_text(found[0].claim.unit)
     if math.isinf(max(widths)):
         return "No effect, however large, can be decided with so few networks."
+    if max(widths) == 0:
+        return (
+            "These networks do not differ in this number at all; how far others would is not to be "
+            "seen from them."
+        )
     low, high = plain(min(widths)), plain(max(widths))
     size = f"{high}{unit}" if low == high else f"{low} to {high}{unit} (by comparison)"
     return (

@@ -17,6 +17,7 @@ def one():
 
 
 LINES = {
+    "headline": ("panel", "allowed", "norm_loss", "share_of_layers"),
     "cuts-norm-loss": ("layer", "cut", "norm_loss", "accuracy"),
     "cuts-parameters": ("layer", "cut", "log2_compression_ratio", "accuracy"),
     "noise": ("layer", "series", "norm_loss", "accuracy"),
