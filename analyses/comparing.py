@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analyses.choices import Scale
 from analyses.words import plain
 from compressibility.store.curves import Crossing, Curve, curves
 from compressibility.store.reading import LayerData
@@ -39,6 +40,9 @@ class Axis:
     shown: Callable[[float], float]
 
 
+Along: TypeAlias = Callable[[str], dict[tuple[str, int], Curve]]
+"""The curves along a cut, by layer and seed."""
+
 NORM_LOSS: Final = Axis(
     "norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS, "norm losses", lambda x: x
 )
@@ -58,6 +62,37 @@ def curves_along(
     """
     x = data.of_cut(axis.of(data), mode)
     found = curves(x, data.of_cut(y, mode), along="threshold", by=("layer", "seed"))
+    return {(layer, seed): curve for (layer, seed), curve in found.items()}
+
+
+def scaled_curves(
+    data: LayerData, axis: Axis, scale: Scale, mode: str
+) -> dict[tuple[str, int], Curve]:
+    """As `curves_along`, of the changes on a scale.
+
+    Raises:
+        NotMeasuredError: The dataset does not have this cut, or what the scale needs.
+    """
+    x = data.of_cut(axis.of(data), mode)
+    change = data.of_cut(scale.truncated(data), mode)
+    return _linked(data, scale, x, change, "threshold")
+
+
+def scaled_noise(data: LayerData, scale: Scale) -> dict[tuple[str, int], Curve]:
+    """As `perturbed_curves`, of the changes on a scale.
+
+    Raises:
+        NotMeasuredError: The dataset does not have what the scale needs.
+    """
+    change = scale.perturbed(data)
+    return _linked(data, scale, change["norm_loss_level"], change, "norm_loss_level")
+
+
+def _linked(
+    data: LayerData, scale: Scale, x: xr.DataArray, y: xr.DataArray, along: str
+) -> dict[tuple[str, int], Curve]:
+    links = {seed: scale.link(data, seed) for seed in data.seeds}
+    found = curves(x, y, along=along, by=("layer", "seed"), link=lambda key: links[key[1]])
     return {(layer, seed): curve for (layer, seed), curve in found.items()}
 
 

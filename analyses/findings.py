@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from pandas import DataFrame
+
+from analyses.choices import Reaches, Scale
 from analyses.samples import Sample
 from analyses.statistics import MINIMUM_SEEDS, Interval
 from compressibility.store.reading import LayerData
@@ -89,6 +92,19 @@ class Told:
     unseen: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What a claim's effect may hang on.
+
+    Attributes:
+        measure: The statistic of each network by another scale, averaged up to another end.
+        reaches: The ends that are asked, for one comparison; the last is the claim's own.
+    """
+
+    measure: Callable[[LayerData, Comparison, Scale, float], Sample]
+    reaches: Callable[[Comparison], Reaches]
+
+
 @dataclass(frozen=True, eq=False)
 class Claim:
     """A question and the one statistic chosen for it beforehand, signed so that > 0 supports it.
@@ -108,6 +124,7 @@ class Claim:
         check: The same by another method, given the statistic's sample.
         tell: The findings in words.
         limits: What limits one comparison, in words.
+        choices: The choices that its effect may hang on, where it has such.
         kind: Whether a difference is claimed or equivalence.
         margin: For equivalence, how far from zero is as good as zero.
         rule: How the comparisons decide the claim.
@@ -129,6 +146,7 @@ class Claim:
     check: Callable[[LayerData, Comparison, Sample], Robustness | None]
     tell: "Callable[[Evidence], Told]"
     limits: Callable[[LayerData, Comparison, Sample], tuple[str, ...]] = lambda *_: ()
+    choices: Choices | None = None
     kind: Kind = Kind.DIFFERENCE
     margin: float = math.nan
     rule: Rule = Rule.EVERY
@@ -234,7 +252,8 @@ class Evidence:
 class Answer:
     """What a reader takes home from one question, with the findings behind it.
 
-    ``interim``: networks that the experiment planned are still to come.
+    ``interim``: networks that the experiment planned are still to come. ``sensitivity``: the effect
+    by scale (rows) and by where averages end (columns), for claims with such choices.
     """
 
     claim: Claim
@@ -242,6 +261,7 @@ class Answer:
     told: Told
     findings: tuple[Finding, ...]
     interim: bool = False
+    sensitivity: DataFrame | None = None
 
     @property
     def n_seeds(self) -> int:

@@ -22,6 +22,7 @@ from analyses.findings import (
     Verdict,
 )
 from analyses.samples import Floats, Sample
+from analyses.sensitivity import as_one, hangs_on_choices, sensitivities
 from analyses.statistics import (
     ALPHA,
     MINIMUM_SEEDS,
@@ -49,8 +50,10 @@ def answer(claim: Claim, data: LayerData) -> Answer:
     checks = {c: _checked(claim, data, c, s) for c, s in samples.items()}
     limits = {c: claim.limits(data, c, s) for c, s in samples.items()}
     found = findings(claim, samples, checks, limits)
+    tables = sensitivities(claim, data, samples)
     told = claim.tell(Evidence(data, found, samples))
-    whole = Answer(claim, decided(found, claim), told, found)
+    told = replace(told, sure=f"{told.sure} {hangs_on_choices(found, tables)}".rstrip())
+    whole = Answer(claim, decided(found, claim), told, found, sensitivity=as_one(tables))
     planned = n_planned(data)
     return _interim(whole, planned) if whole.n_seeds < planned else whole
 

@@ -30,10 +30,9 @@ def plain(value: float, digits: int = 2) -> str:
     return number(value, digits).removeprefix("+")
 
 
-def odds(log_odds: float) -> str:
-    """A difference in log-odds as the factor on the odds."""
-    factor = math.exp(log_odds)
-    return f"×{factor:.2f}" if factor < 10 else f"×{factor:,.0f}"
+def points(share: float) -> str:
+    """A difference of shares, of 1, in points of a hundred."""
+    return f"{number(100 * share)} points"
 
 
 def p_text(p: float) -> str:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analyses.choices import ACCURACY, KEPT, LOG_ODDS, LOSS
+from analyses.choices import KEPT, LOG_ODDS, LOSS
 from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import make
 
@@ -29,7 +29,6 @@ def test_each_scale_is_its_definition_and_above_zero_is_better(n_classes):
         expected = {
             KEPT: (after / 500 - chance) / (base / 500 - chance) - 1,
             LOG_ODDS: math.log((after + 0.5) / (500.5 - after) / ((base + 0.5) / (500.5 - base))),
-            ACCURACY: (after - base) / 500,
             LOSS: loss - float(lost),
         }
         for scale, value in expected.items():

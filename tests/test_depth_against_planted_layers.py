@@ -10,6 +10,7 @@ from analyses.claims.depth_control import SPECIAL
 from analyses.findings import Verdict
 from analyses.verdicts import answer
 from compressibility.store.reading import LayerData, NotMeasuredError
+from tests.by_hand import kept_between
 from tests.synthetic_dataset import NAMES as SHORT
 from tests.synthetic_dataset import SHAPES, Effects, make
 
@@ -48,7 +49,7 @@ def test_wider_layers_are_told_from_deeper_ones():
     found = answer(DEEPER, losing(noisy([12, 12.6, 12.3, 6, 6.4, 6.1]), LADDER))
     over_all, alike = (by_label(found)[c] for c in (OVER_ALL, AT_EQUAL_SHAPE))
     assert over_all.verdict is Verdict.SUPPORTED
-    assert over_all.estimate > 0.4
+    assert over_all.estimate > 0.08
     assert alike.verdict is Verdict.UNDECIDED
     assert abs(alike.estimate) < 0.2 * over_all.estimate
     assert found.verdict is Verdict.UNDECIDED
@@ -91,25 +92,23 @@ def test_the_control_is_the_difference_of_two_slopes():
     n, depths = 5000, ds["relative_depth"].values.tolist()
     found = answer(SPECIAL, LayerData(ds)).findings[0]
 
-    def log_odds(counts):
-        return np.log((counts + 0.5) / (n - counts + 0.5))
-
     for seed, estimate in enumerate(found.per_seed):
         here = ds.sel(seed=seed, mode="OUT")
         x = [np.unique(here["norm_loss"].sel(layer=k)) for k in SHORT]
         end = min(0.5, *(v[-1] for v in x))
         knots = np.unique([*min((v[v <= end] for v in x), key=len), end])
-        before, fine = log_odds(int(here["baseline_n_correct"])), np.linspace(0, end, 20_001)
+        before, fine = int(here["baseline_n_correct"]), np.linspace(0, end, 20_001)
         truncated, perturbed = [], []
         for layer in SHORT:
             own, first = np.unique(here["norm_loss"].sel(layer=layer), return_index=True)
-            changes = log_odds(here["n_correct"].sel(layer=layer).values[first]) - before
-            noise = log_odds(ds["perturbed_n_correct"].sel(layer=layer, seed=seed).values) - before
+            counts = here["n_correct"].sel(layer=layer).values[first]
+            noise = ds["perturbed_n_correct"].sel(layer=layer, seed=seed).values
             levels = [0, *ds["norm_loss_level"].values]
             for means, (a, b) in zip(
-                (truncated, perturbed), ((own, changes), (levels, [0, *noise])), strict=True
+                (truncated, perturbed), ((own, counts), (levels, [before, *noise])), strict=True
             ):
-                means.append(pchip_interpolate(knots, pchip_interpolate(a, b, knots), fine).mean())
+                at_knots = kept_between(knots, a, b, before, n)
+                means.append(pchip_interpolate(knots, at_knots, fine).mean())
         expected = slope_by_hand(depths, truncated) - slope_by_hand(depths, perturbed)
         assert estimate == pytest.approx(expected, rel=1e-3)
 

@@ -36,7 +36,7 @@ def series_of(name, table):
     if name == "two-mode-cuts":
         for (panel, series), rows in table.groupby(["compared", "cut"]):
             x = "norm_loss" if "norm loss" in panel else "log2_compression_ratio"
-            yield (panel, series), rows, x, "change_in_log_odds"
+            yield (panel, series), rows, x, "change_of_accuracy_above_chance"
         return
     if name == "first-conv1-out":
         for (panel, series), rows in table.groupby(["panel", "series"]):

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from analyses.figures.plot import Plot
 from analyses.figures.svg import drawn, svg
-from analyses.findings import Answer, Kind, LayerFinding, Verdict
+from analyses.findings import Kind, LayerFinding, Verdict
 from analyses.paper import UNSTATED, UNTESTED
 from analyses.report.chapters import chapter
 from analyses.report.numbers import SCHEMA, SCHEMA_VERSION, findings_json
@@ -225,11 +225,6 @@ def test_pages_of_a_resnet50_are_below_two_megabytes_and_hold_every_layer():
     html5lib.HTMLParser(strict=True).parse(text)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _AnswerWithTable(Answer):
-    sensitivity: DataFrame | None = None
-
-
 def test_what_stands_beside_a_verdict_is_shown_and_stored(whole):
     """Oracle: numbers put in by hand, found on the page and in the file."""
     (section, *others) = whole.sections
@@ -238,8 +233,7 @@ def test_what_stands_beside_a_verdict_is_shown_and_stored(whole):
     one = LayerFinding("conv3", -0.4321, -0.9, -0.1, 0.01, 0.02, Verdict.CONTRADICTED)
     found = dataclasses.replace(found, layers=(one,))
     table = DataFrame({"up to 0.1": [0.125, 3]}, index=["kept", "logit"])
-    interim = {**vars(answer), "findings": (found,), "interim": True}
-    told = _AnswerWithTable(**interim, sensitivity=table)
+    told = dataclasses.replace(answer, findings=(found,), interim=True, sensitivity=table)
     sections = (dataclasses.replace(section, answers=(told, *more)), *others)
     changed = dataclasses.replace(whole, sections=sections)
     text = page(changed)

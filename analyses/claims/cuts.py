@@ -1,11 +1,12 @@
 """Is OUT the cut along which a kernel can be truncated at the least cost?
 
 Primary statistic, at equal norm loss: for each network the mean over layers of the difference in
-log-odds of a correct answer, OUT minus the other cut, taken at the norm losses which the coarser of
-the two cuts achieves, within 0 to 0.5, and averaged over norm loss. At equal parameters: the same
-against the logarithm of the compression ratio, where both cuts compress (ratio of 1 or more).
-Two families on either axis: the paper sets OUT against the other single modes, IN, KH and KW; that
-OUT beats the cuts that part two modes from the other two is another claim, and not the paper's.
+the share of the accuracy above chance that is kept, OUT minus the other cut, taken at the norm
+losses which the coarser of the two cuts achieves, within 0 to 0.5, and averaged over norm loss. At
+equal parameters: the same against the logarithm of the compression ratio, where both cuts compress
+(ratio of 1 or more). Two families on either axis: the paper sets OUT against the other single
+modes, IN, KH and KW; that OUT beats the cuts that part two modes from the other two is another
+claim, and not the paper's.
 
 Robustness, by another method: only the order of two events is used, of the truncations that first
 lose more than the allowance delta, as far as the achieved grid and censoring leave it certain.
@@ -19,18 +20,22 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from analyses.choices import NORM_LOSSES, PRIMARY, RATIOS, Scale
 from analyses.comparing import (
     NORM_LOSS,
     PARAMETERS,
     PRIMARY_CUT,
+    Along,
     Axis,
     curves_along,
     ends_in_words,
     later,
     mean_difference,
     reach,
+    scaled_curves,
 )
 from analyses.findings import (
+    Choices,
     Claim,
     Comparison,
     Evidence,
@@ -42,7 +47,7 @@ from analyses.findings import (
 )
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
-from analyses.words import and_others, odds, sureness, undetectable
+from analyses.words import and_others, points, sureness, undetectable
 from compressibility.store.curves import Curve, crossing
 from compressibility.store.reading import LayerData
 
@@ -51,8 +56,7 @@ _LACKING: Final = "no layer has both the OUT cut and another one, measured"
 
 def compared(
     data: LayerData,
-    axis: Axis,
-    y: xr.DataArray,
+    along: Along,
     comparison: Comparison,
     score: Callable[[Curve, Curve], float],
 ) -> xr.DataArray:
@@ -60,11 +64,16 @@ def compared(
 
     Missing where either cut does not exist in the layer, or equals another one.
 
+    Args:
+        data: The dataset.
+        along: The curves along a cut, by layer and seed.
+        comparison: The two cuts.
+        score: What is told of their curves.
+
     Raises:
         NotMeasuredError: The dataset does not have one of the cuts.
     """
-    first = curves_along(data, axis, y, comparison.reference)
-    second = curves_along(data, axis, y, comparison.other)
+    first, second = along(comparison.reference), along(comparison.other)
 
     def cell(layer: str, seed: int) -> float:
         curve, other = first[layer, seed], second[layer, seed]
@@ -73,22 +82,30 @@ def compared(
     return tabulate(data, cell)
 
 
-def _differences(axis: Axis, data: LayerData, comparison: Comparison) -> Sample:
+def _differences(
+    axis: Axis,
+    data: LayerData,
+    comparison: Comparison,
+    scale: Scale = PRIMARY,
+    end: float | None = None,
+) -> Sample:
+    high = axis.highest if end is None else end
     table = compared(
         data,
-        axis,
-        data.logit_change,
+        partial(scaled_curves, data, axis, scale),
         comparison,
-        lambda curve, other: mean_difference(curve, other, 0.0, axis.highest),
+        lambda curve, other: mean_difference(curve, other, 0.0, high),
     )
     return sample(table, _LACKING)
+
+
+_ENDS: Final = {NORM_LOSS: NORM_LOSSES, PARAMETERS: RATIOS}
 
 
 def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     table = compared(
         data,
-        axis,
-        data.accuracy_change,
+        partial(curves_along, data, axis, data.accuracy_change),
         comparison,
         lambda curve, other: later(
             crossing(curve, data.allowance), crossing(other, data.allowance)
@@ -109,8 +126,7 @@ def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -
 def _ends(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> str:
     ends = compared(
         data,
-        axis,
-        data.accuracy_change,
+        partial(curves_along, data, axis, data.accuracy_change),
         comparison,
         lambda curve, other: reach(curve, other, 0.0, axis.highest),
     )
@@ -169,9 +185,9 @@ def _summary(at: str, found: tuple[Finding, ...]) -> str:
     by_layer = [_by_layer(f) for f in found if f.verdict is Verdict.DEPENDS]
     told = "; ".join([f"cutting along OUT {'; it '.join(parts)}", *by_layer] if parts else by_layer)
     return (
-        f"{start} an equal {at}, {told}. The odds of a correct "
-        f"answer, OUT over the other cut, range from {odds(low.estimate)} (against {low.other}) to "
-        f"{odds(high.estimate)} (against {high.other})."
+        f"{start} an equal {at}, {told}. The accuracy above chance kept along OUT, less that "
+        f"along the other cut, ranges from {points(low.estimate)} (against {low.other}) to "
+        f"{points(high.estimate)} (against {high.other})."
     )
 
 
@@ -237,13 +253,14 @@ def _claim(
         claim=f"Truncating a layer along OUT loses less accuracy than along {others.words}, at "
         f"{in_full}.",
         null="The difference between OUT and the other cut is symmetric about zero over networks.",
-        statistic="difference in log-odds of a correct answer, OUT minus the other cut, averaged "
-        f"over {averaged_over} and over layers",
-        unit="logit",
+        statistic="difference in the share of the accuracy above chance that is kept, OUT minus "
+        f"the other cut, averaged over {averaged_over} and over layers",
+        unit=PRIMARY.unit,
         comparisons=tuple(Comparison(PRIMARY_CUT, cut) for cut in others.cuts),
         needs=("truncation",),
         lacking=_LACKING,
         measure=partial(_differences, axis),
+        choices=Choices(partial(_differences, axis), lambda _: _ENDS[axis]),
         check=partial(_order, axis),
         tell=partial(_told, axis, at, blind_spot),
         limits=partial(_limits, axis),

@@ -1,10 +1,11 @@
 """Are deeper layers more compressible?
 
 Primary statistic: for each network the least-squares slope, over layers, of the mean change of the
-log-odds of a correct answer when the layer is truncated along OUT (averaged over norm losses up to
-0.5, or as far as all layers of the network reach), against relative depth. Positive: deeper layers
-lose less. Two comparisons: over all layers, and within groups of layers whose kernels have one
-shape, because deeper layers are wider too. Where no two layers share a shape only the first exists.
+accuracy above chance that is kept when the layer is truncated along OUT (averaged over norm losses
+up to 0.5, or as far as all layers of the network reach), against relative depth. Positive: deeper
+layers lose less. Two comparisons: over all layers, and within groups of layers whose kernels have
+one shape, because deeper layers are wider too. Where no two layers share a shape only the first
+exists.
 
 A verdict needs evidence over layers too: networks that agree on four layers which differ at random
 would make any order of them a trend. So the slope of the layers' means on depth must point the same
@@ -20,23 +21,25 @@ from typing import Final, TypeAlias
 import numpy as np
 import xarray as xr
 
+from analyses.choices import NORM_LOSSES, PRIMARY, Scale
 from analyses.comparing import (
     LARGEST_NORM_LOSS,
     NORM_LOSS,
     PRIMARY_CUT,
     common_support,
     curves_along,
-    perturbed_curves,
+    scaled_curves,
+    scaled_noise,
 )
-from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Rule, Told
+from analyses.findings import Choices, Claim, Comparison, Evidence, Finding, Robustness, Rule, Told
 from analyses.samples import Floats, Sample, sample, tabulate
 from analyses.statistics import rank_correlation, slope, trend
-from analyses.words import in_words, number, p_text, plain, sureness, undetectable
+from analyses.words import in_words, number, p_text, plain, points, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 FEWEST_LAYERS: Final = 3
-UNIT: Final = "logit from first to last layer"
+UNIT: Final = f"{PRIMARY.unit}, from first to last layer"
 OVER_ALL: Final = Comparison(PRIMARY_CUT, condition="over all layers")
 AT_EQUAL_SHAPE: Final = Comparison(PRIMARY_CUT, condition="at equal shape")
 _LACKING: Final = "truncations along OUT are not measured"
@@ -44,19 +47,25 @@ _LACKING: Final = "truncations along OUT are not measured"
 Shapes: TypeAlias = list[tuple[int, int, int, int]]
 
 
-def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
-    """Mean change of the log-odds of each network and layer over norm loss, (seed, layer).
+def mean_changes(
+    data: LayerData,
+    *,
+    perturbed: bool = False,
+    scale: Scale = PRIMARY,
+    end: float = LARGEST_NORM_LOSS,
+) -> xr.DataArray:
+    """Mean change on a scale of each network and layer over norm loss, (seed, layer).
 
-    Every layer of a network is averaged over the same norm losses: from 0 to 0.5, or to where the
-    first of its curves ends (the truncations' curves, also for the perturbation), at the points of
-    the coarsest of them.
+    Every layer of a network is averaged over the same norm losses: from 0 to the end, or to where
+    the first of its curves ends (the truncations' curves, also for the perturbation), at the points
+    of the coarsest of them.
 
     Raises:
         NotMeasuredError: The dataset has no truncations along OUT, or no perturbations.
     """
-    truncated = curves_along(data, NORM_LOSS, data.logit_change, PRIMARY_CUT)
-    sources = perturbed_curves(data.perturbed_logit_change) if perturbed else truncated
-    knots = _common_knots(data, truncated)
+    truncated = scaled_curves(data, NORM_LOSS, scale, PRIMARY_CUT)
+    sources = scaled_noise(data, scale) if perturbed else truncated
+    knots = _common_knots(data, truncated, end)
 
     def cell(layer: str, seed: int) -> float:
         if seed not in knots or len(truncated[layer, seed]) < 2:
@@ -66,12 +75,14 @@ def mean_changes(data: LayerData, *, perturbed: bool = False) -> xr.DataArray:
     return tabulate(data, cell)
 
 
-def _common_knots(data: LayerData, curves: Mapping[tuple[str, int], Curve]) -> dict[int, Floats]:
+def _common_knots(
+    data: LayerData, curves: Mapping[tuple[str, int], Curve], end: float = LARGEST_NORM_LOSS
+) -> dict[int, Floats]:
     """Norm losses at which each network's layers are compared."""
     knots = {}
     for seed in data.seeds:
         present = [c for layer in data.layers if len(c := curves[layer, seed]) > 1]
-        support = common_support(present, 0.0, LARGEST_NORM_LOSS)
+        support = common_support(present, 0.0, end)
         if present and support is not None:
             inside = [c.x[(c.x >= support[0]) & (c.x <= support[1])] for c in present]
             knots[seed] = np.unique([*min(inside, key=len), support[1]])
@@ -114,8 +125,13 @@ def span(data: LayerData, found: Sample) -> tuple[str, ...]:
     )
 
 
-def _slopes(data: LayerData, comparison: Comparison) -> Sample:
-    changes = mean_changes(data)
+def _slopes(
+    data: LayerData,
+    comparison: Comparison,
+    scale: Scale = PRIMARY,
+    end: float = LARGEST_NORM_LOSS,
+) -> Sample:
+    changes = mean_changes(data, scale=scale, end=end)
     if comparison == AT_EQUAL_SHAPE:
         shared = Counter(map(data.shape, data.layers))
         alike = [layer for layer in data.layers if shared[data.shape(layer)] > 1]
@@ -154,9 +170,9 @@ def _told(evidence: Evidence) -> Told:
     by_layer = changes.table.values.mean(axis=0)
     trends = ". ".join(_one(f, first=f is found[0]) for f in found)
     return Told(
-        found=f"{trends}. Along OUT and at the same norm loss the log-odds of a correct answer "
-        f"change by {number(by_layer[0])} in {changes.layers[0]} and by {number(by_layer[-1])} in "
-        f"{changes.layers[-1]}, on average over norm loss.",
+        found=f"{trends}. Along OUT and at the same norm loss the accuracy above chance that is "
+        f"kept changes by {points(by_layer[0])} in {changes.layers[0]} and by "
+        f"{points(by_layer[-1])} in {changes.layers[-1]}, on average over norm loss.",
         sure=f"{sureness(found)} {' '.join(map(_layers_say, found))}",
         unseen=(
             undetectable(found),
@@ -215,8 +231,8 @@ DEEPER: Final = Claim(
     claim="Truncating a deeper layer along OUT loses less accuracy, at equal norm loss.",
     null="The slope against depth is symmetric about zero over networks, or layers differ for "
     "other reasons than depth.",
-    statistic="slope over layers of the change in log-odds of a correct answer (truncation along "
-    "OUT, averaged over norm losses up to 0.5) against relative depth",
+    statistic="slope over layers of the change in the share of the accuracy above chance that is "
+    "kept (truncation along OUT, averaged over norm losses up to 0.5) against relative depth",
     unit=UNIT,
     comparisons=(OVER_ALL, AT_EQUAL_SHAPE),
     needs=("truncation",),
@@ -225,6 +241,7 @@ DEEPER: Final = Claim(
     check=_over_layers,
     tell=_told,
     limits=limits,
+    choices=Choices(_slopes, lambda _: NORM_LOSSES),
     rule=Rule.UNANIMOUS,
     needs_check=True,
 )

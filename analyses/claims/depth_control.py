@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from analyses.choices import NORM_LOSSES, PRIMARY, Scale
 from analyses.claims.depth import (
     FEWEST_LAYERS,
     UNIT,
@@ -20,7 +21,8 @@ from analyses.claims.depth import (
     slopes,
     span,
 )
-from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
+from analyses.comparing import LARGEST_NORM_LOSS
+from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
 from analyses.statistics import rank_correlation, sign_flip_test
 from analyses.words import in_words, number, sureness, undetectable
@@ -29,13 +31,17 @@ from compressibility.store.reading import LayerData, NotMeasuredError
 _LACKING: Final = "truncations along OUT and random perturbations are not both measured"
 
 
-def paired_changes(data: LayerData) -> tuple[Sample, Sample]:
+def paired_changes(
+    data: LayerData, scale: Scale = PRIMARY, end: float = LARGEST_NORM_LOSS
+) -> tuple[Sample, Sample]:
     """Mean changes under truncation and under perturbation, of the same networks and layers.
 
     Raises:
         NotMeasuredError: Fewer than three layers have both.
     """
-    changes, noise = mean_changes(data), mean_changes(data, perturbed=True)
+    changes, noise = (
+        mean_changes(data, perturbed=perturbed, scale=scale, end=end) for perturbed in (False, True)
+    )
     paired = changes.notnull() & noise.notnull()
     truncated, perturbed = sample(changes.where(paired)), sample(noise.where(paired))
     if len(truncated.layers) < FEWEST_LAYERS:
@@ -46,8 +52,13 @@ def paired_changes(data: LayerData) -> tuple[Sample, Sample]:
     return truncated, perturbed
 
 
-def _difference(data: LayerData, comparison: Comparison) -> Sample:
-    truncated, perturbed = paired_changes(data)
+def _difference(
+    data: LayerData,
+    comparison: Comparison,
+    scale: Scale = PRIMARY,
+    end: float = LARGEST_NORM_LOSS,
+) -> Sample:
+    truncated, perturbed = paired_changes(data, scale, end)
     first, second = slopes(data, truncated), slopes(data, perturbed)
     return truncated.with_values(first.values - second.values)
 
@@ -111,4 +122,5 @@ SPECIAL: Final = Claim(
     check=_rank_correlations,
     tell=_told,
     limits=limits,
+    choices=Choices(_difference, lambda _: NORM_LOSSES),
 )

@@ -1,9 +1,10 @@
 """Does a truncation cost less accuracy than random noise of the same size?
 
-Primary statistic: for each network the mean over layers of the difference in log-odds of a correct
-answer, truncation minus random perturbation of the same norm and overlap, over norm losses up to
-0.5, or as far as the cut reaches. One comparison a cut: the perturbation is matched to a norm loss,
-whatever the cut. Robustness: the same for the test loss in place of accuracy.
+Primary statistic: for each network the mean over layers of the difference in the share of the
+accuracy above chance that is kept, truncation minus random perturbation of the same norm and
+overlap, over norm losses up to 0.5, or as far as the cut reaches. One comparison a cut: the
+perturbation is matched to a norm loss, whatever the cut. Robustness: the same for the test loss in
+place of accuracy.
 """
 
 from collections.abc import Callable
@@ -12,15 +13,18 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from analyses.choices import LOSS, NORM_LOSSES, PRIMARY, Scale
 from analyses.comparing import (
+    LARGEST_NORM_LOSS,
     NORM_LOSS,
-    curves_along,
     ends_in_words,
     mean_difference,
-    perturbed_curves,
     reach,
+    scaled_curves,
+    scaled_noise,
 )
 from analyses.findings import (
+    Choices,
     Claim,
     Comparison,
     Evidence,
@@ -32,7 +36,7 @@ from analyses.findings import (
 )
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import sign_flip_test
-from analyses.words import and_others, odds, raised, sureness, undetectable
+from analyses.words import and_others, points, raised, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
@@ -41,39 +45,39 @@ _LACKING: Final = "truncations and random perturbations are not both measured"
 
 
 def truncation_minus_noise(
-    data: LayerData, mode: str, truncated: xr.DataArray, perturbed: xr.DataArray
+    data: LayerData, mode: str, scale: Scale = PRIMARY, end: float = LARGEST_NORM_LOSS
 ) -> xr.DataArray:
-    """Mean difference over norm losses up to 0.5 for each network and layer, (seed, layer).
+    """Mean difference over norm losses up to an end for each network and layer, (seed, layer).
 
     Missing where the cut does not exist in the layer, or equals another one.
 
     Raises:
         NotMeasuredError: The dataset does not have this cut.
     """
-    return _compared(data, mode, truncated, perturbed, mean_difference)
+    return _compared(
+        data, mode, scale, lambda curve, noise: mean_difference(curve, noise, 0.0, end)
+    )
 
 
 def _compared(
-    data: LayerData,
-    mode: str,
-    truncated: xr.DataArray,
-    perturbed: xr.DataArray,
-    score: Callable[[Curve, Curve], float],
+    data: LayerData, mode: str, scale: Scale, score: Callable[[Curve, Curve], float]
 ) -> xr.DataArray:
-    first = curves_along(data, NORM_LOSS, truncated, mode)
-    second = perturbed_curves(perturbed)
+    first, second = scaled_curves(data, NORM_LOSS, scale, mode), scaled_noise(data, scale)
     return tabulate(data, lambda *cell: score(first[cell], second[cell]))
 
 
-def _difference(data: LayerData, comparison: Comparison) -> Sample:
-    cut, changes = comparison.reference, (data.logit_change, data.perturbed_logit_change)
-    return sample(truncation_minus_noise(data, cut, *changes), _LACKING)
+def _difference(
+    data: LayerData,
+    comparison: Comparison,
+    scale: Scale = PRIMARY,
+    end: float = LARGEST_NORM_LOSS,
+) -> Sample:
+    return sample(truncation_minus_noise(data, comparison.reference, scale, end), _LACKING)
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    cut, changes = comparison.reference, (data.loss_change, data.perturbed_loss_change)
-    table = truncation_minus_noise(data, cut, *changes)
-    losses = sample(-table.where(found.present))
+    table = truncation_minus_noise(data, comparison.reference, LOSS)
+    losses = sample(table.where(found.present))
     return Robustness(
         "test loss (cross-entropy) in place of accuracy, perturbation minus truncation",
         float(losses.values.mean()),
@@ -83,8 +87,7 @@ def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustne
 
 
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
-    changes = (data.accuracy_change, data.perturbed_accuracy_change)
-    ends = _compared(data, comparison.reference, *changes, reach)
+    ends = _compared(data, comparison.reference, PRIMARY, reach)
     ends = ends.sel(layer=list(found.layers), seed=list(found.seeds))
     return (f"averaged over norm losses up to {ends_in_words(NORM_LOSS, ends)}, by layer",)
 
@@ -93,9 +96,10 @@ def _told(evidence: Evidence) -> Told:
     found = evidence.findings
     low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
     return Told(
-        found=f"{_by_cut(found)}. The odds of a correct answer, truncated over perturbed, range "
-        f"from {odds(low.estimate)} (along {low.reference}) to {odds(high.estimate)} (along "
-        f"{high.reference}), averaged over norm loss and over layers.",
+        found=f"{_by_cut(found)}. The accuracy above chance kept under truncation, less that under "
+        f"the perturbation, ranges from {points(low.estimate)} (along {low.reference}) to "
+        f"{points(high.estimate)} (along {high.reference}), averaged over norm loss and over "
+        "layers.",
         sure=sureness(found),
         unseen=(
             undetectable(found),
@@ -136,11 +140,11 @@ GENTLER: Final = Claim(
     question="Does a truncation cost less accuracy than random noise of the same size?",
     claim="Truncating a layer, whatever the cut, loses less accuracy than a random perturbation of "
     "the same norm and overlap.",
-    null="The difference in log-odds is symmetric about zero over networks.",
-    statistic="difference in log-odds of a correct answer, truncation minus matched random "
-    "perturbation, averaged over norm losses up to 0.5, or as far as the cut reaches, and over "
-    "layers",
-    unit="logit",
+    null="The difference is symmetric about zero over networks.",
+    statistic="difference in the share of the accuracy above chance that is kept, truncation minus "
+    "matched random perturbation, averaged over norm losses up to 0.5, or as far as the cut "
+    "reaches, and over layers",
+    unit=PRIMARY.unit,
     comparisons=tuple(Comparison(cut, "perturbation") for cut in MODES),
     needs=("truncation", "controls"),
     lacking=_LACKING,
@@ -148,5 +152,6 @@ GENTLER: Final = Claim(
     check=_by_loss,
     tell=_told,
     limits=_limits,
+    choices=Choices(_difference, lambda _: NORM_LOSSES),
     rule=Rule.EVERY_MEASURED,
 )

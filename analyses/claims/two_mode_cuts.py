@@ -1,31 +1,35 @@
 """Are the two-mode cuts better than the single-mode cuts?
 
 Exploratory, beside the four questions. Statistic: for each network the mean over layers of the
-difference in log-odds of a correct answer, two-mode minus single-mode cuts: the mean over all pairs
-of a distinct two-mode and a distinct single-mode cut of the layer. Two comparisons:
-over norm losses up to 0.5, and over the logarithm of the compression ratio from 1. Robustness: the
-test loss in place of accuracy.
+difference in the share of the accuracy above chance that is kept, two-mode minus single-mode cuts:
+the mean over all pairs of a distinct two-mode and a distinct single-mode cut of the layer. Two
+comparisons: over norm losses up to 0.5, and over the logarithm of the compression ratio from 1.
+Robustness: the test loss in place of accuracy.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
+from analyses.choices import LOSS, NORM_LOSSES, PRIMARY, RATIOS, Reaches, Scale
 from analyses.comparing import (
     NORM_LOSS,
     PARAMETERS,
+    Along,
     Axis,
     curves_along,
     ends_in_words,
     mean_difference,
     reach,
+    scaled_curves,
 )
-from analyses.findings import Claim, Comparison, Evidence, Robustness, Rule, Told
+from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample, tabulate
 from analyses.statistics import sign_flip_test
-from analyses.words import in_words, odds, raised, sureness, undetectable
+from analyses.words import in_words, points, raised, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 from compressibility.store.schema import MODES
@@ -39,17 +43,22 @@ _AXES: Final = {
 _LACKING: Final = "no layer has both single-mode and two-mode cuts that differ"
 
 
-def pair_differences(data: LayerData, axis: Axis, y: xr.DataArray) -> xr.DataArray:
+def pair_differences(
+    data: LayerData, axis: Axis, scale: Scale = PRIMARY, end: float | None = None
+) -> xr.DataArray:
     """Mean over the pairs of a two-mode and a single-mode cut, (seed, layer)."""
+    high = axis.highest if end is None else end
     return _over_pairs(
-        data, axis, y, lambda double, single: mean_difference(double, single, 0.0, axis.highest)
+        data,
+        partial(scaled_curves, data, axis, scale),
+        lambda double, single: mean_difference(double, single, 0.0, high),
     )
 
 
 def _over_pairs(
-    data: LayerData, axis: Axis, y: xr.DataArray, score: Callable[[Curve, Curve], float]
+    data: LayerData, along: Along, score: Callable[[Curve, Curve], float]
 ) -> xr.DataArray:
-    curves = {mode: curves_along(data, axis, y, mode) for mode in data.modes}
+    curves = {mode: along(mode) for mode in data.modes}
     distinct = {
         layer: data.distinct["mode"].values[data.distinct.sel(layer=layer).values].tolist()
         for layer in data.layers
@@ -65,14 +74,18 @@ def _over_pairs(
     return tabulate(data, cell)
 
 
-def _difference(data: LayerData, comparison: Comparison) -> Sample:
-    table = pair_differences(data, _AXES[comparison], data.logit_change)
-    return sample(table, _LACKING)
+def _difference(
+    data: LayerData, comparison: Comparison, scale: Scale = PRIMARY, end: float | None = None
+) -> Sample:
+    return sample(pair_differences(data, _AXES[comparison], scale, end), _LACKING)
+
+
+def _reaches(comparison: Comparison) -> Reaches:
+    return NORM_LOSSES if _AXES[comparison] is NORM_LOSS else RATIOS
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    table = pair_differences(data, _AXES[comparison], data.loss_change)
-    losses = sample(-table.where(found.present))
+    losses = sample(pair_differences(data, _AXES[comparison], LOSS).where(found.present))
     return Robustness(
         "test loss (cross-entropy) in place of accuracy, single-mode minus two-mode",
         float(losses.values.mean()),
@@ -84,7 +97,9 @@ def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustne
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
     axis = _AXES[comparison]
     ends = _over_pairs(
-        data, axis, data.accuracy_change, lambda a, b: reach(a, b, 0.0, axis.highest)
+        data,
+        partial(curves_along, data, axis, data.accuracy_change),
+        lambda a, b: reach(a, b, 0.0, axis.highest),
     ).sel(layer=list(found.layers), seed=list(found.seeds))
     return (
         f"{comparison.condition}, averaged over {axis.called} up to "
@@ -102,7 +117,7 @@ def _told(evidence: Evidence) -> Told:
             f"{f.comparison.condition}, two-mode cuts could not be told from single-mode cuts",
             first=f is found[0],
         )
-        + f" (odds of a correct answer {odds(f.estimate)})"
+        + f" ({points(f.estimate)} of the accuracy above chance)"
         for f in found
     )
     layers = len(next(iter(evidence.samples.values())).layers)
@@ -129,9 +144,9 @@ BETTER: Final = Claim(
     question="Are two-mode cuts better than single-mode cuts?",
     claim="Truncating along a two-mode cut loses less accuracy than along a single-mode cut.",
     null="The difference between the two kinds of cut is symmetric about zero over networks.",
-    statistic="difference in log-odds of a correct answer, two-mode minus single-mode cuts, "
-    "averaged over pairs of cuts and over layers",
-    unit="logit",
+    statistic="difference in the share of the accuracy above chance that is kept, two-mode minus "
+    "single-mode cuts, averaged over pairs of cuts and over layers",
+    unit=PRIMARY.unit,
     comparisons=tuple(_AXES),
     needs=("truncation",),
     lacking=_LACKING,
@@ -139,6 +154,7 @@ BETTER: Final = Claim(
     check=_by_loss,
     tell=_told,
     limits=_limits,
+    choices=Choices(_difference, _reaches),
     rule=Rule.UNANIMOUS,
     exploratory=True,
 )

@@ -35,9 +35,9 @@ def _rows(compared: str, found: Finding) -> DataFrame:
             "compared": compared,
             "other": found.other,
             "what": ["mean", *["network"] * found.n_seeds],
-            "difference": [found.estimate, *found.per_seed],
-            "low": [found.interval.low, *[float("nan")] * found.n_seeds],
-            "high": [found.interval.high, *[float("nan")] * found.n_seeds],
+            "difference": [100 * value for value in (found.estimate, *found.per_seed)],
+            "low": [100 * found.interval.low, *[float("nan")] * found.n_seeds],
+            "high": [100 * found.interval.high, *[float("nan")] * found.n_seeds],
             "verdict": [found.verdict.value, *[""] * found.n_seeds],
         }
     )
@@ -55,7 +55,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         others = rows["other"].unique()
         axes.set_yticks(range(len(others)), others)
         axes.set_ylim(len(others) - 0.5, -0.6)
-        axes.set_xlabel("log-odds, OUT minus the other cut")
+        axes.set_xlabel("points of accuracy above chance")
         axes.xaxis.set_major_locator(MaxNLocator(5))
     return panels.figure
 
@@ -80,10 +80,11 @@ DIFFERENCES: Final = Plot(
     name="cuts-differences",
     title="OUT against each other cut",
     caption=lambda _: (
-        "The tested differences in log-odds of a correct answer, OUT minus the other cut: right of "
-        "zero OUT keeps more accuracy. Small dots: single networks; large dots and bars: mean and "
-        "95 % interval (with six networks or more simultaneous over the single-mode cuts, and over "
-        "the two-mode cuts; else Student's). Filled: decided."
+        "The tested differences in the accuracy above chance that is kept, OUT minus the other "
+        "cut, in % of the untouched network's: right of zero OUT keeps more. Small dots: single "
+        "networks; large dots and bars: mean and 95 % interval (with six networks or more "
+        "simultaneous over the single-mode cuts, and over the two-mode cuts; else Student's). "
+        "Filled: decided."
     ),
     table=_table,
     draw=_draw,

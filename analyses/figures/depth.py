@@ -17,7 +17,7 @@ from analyses.figures.tables import averaged, by, joined, means
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
-_CHANGE: Final = "change in log-odds"
+_CHANGE: Final = "accuracy above chance (change, %)"
 _TRUNCATION: Final = "truncation"
 
 
@@ -37,7 +37,7 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
             changes = mean_changes(data, perturbed=series == NOISE)
         except NotMeasuredError:
             continue
-        parts.append(_rows(data, changes, "mean loss of accuracy", series))
+        parts.append(_rows(data, 100 * changes, "mean loss of accuracy", series))
     critical = data.critical_norm_loss(100 * data.allowance).sel(mode=PRIMARY_CUT)
     rows = _rows(data, critical["critical_norm_loss"], _critical(data), _TRUNCATION)
     censored = critical["censored"]
@@ -131,12 +131,12 @@ def _caption(data: LayerData) -> str:
         else "One network"
     )
     return (
-        "Left (first): change in log-odds of a correct answer, averaged over norm losses up to "
-        f"{LARGEST_NORM_LOSS}; 0 is no loss. Blue: truncation along OUT; grey: the random "
-        "perturbation of equal norm and overlap. Right (second): critical norm loss along OUT, "
-        f"where accuracy first falls more than {_points(data)}; triangles mark networks whose "
-        "curve ended before that, so the true value lies above, and the line is then a lower "
-        f"bound. {what}."
+        "Left (first): change of the accuracy above chance, in % of the untouched network's, "
+        f"averaged over norm losses up to {LARGEST_NORM_LOSS}; 0 is no loss. Blue: truncation "
+        "along OUT; grey: the random perturbation of equal norm and overlap. Right (second): "
+        f"critical norm loss along OUT, where accuracy first falls more than {_points(data)}; "
+        "triangles mark networks whose curve ended before that, so the true value lies above, "
+        f"and the line is then a lower bound. {what}."
     )
 
 

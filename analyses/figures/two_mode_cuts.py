@@ -5,8 +5,9 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from analyses.choices import PRIMARY
 from analyses.claims.two_mode_cuts import DOUBLE
-from analyses.comparing import NORM_LOSS, PARAMETERS, Axis, curves_along, mean_curve
+from analyses.comparing import NORM_LOSS, PARAMETERS, Axis, mean_curve, scaled_curves
 from analyses.figures.panels import grid, key, line, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, QUIET, cut_style
@@ -21,12 +22,18 @@ _PANELS: Final = {
 
 
 def _table(data: LayerData, _: Answers) -> DataFrame:
-    labels = ["compared", "cut", "norm_loss", "log2_compression_ratio", "change_in_log_odds"]
+    labels = [
+        "compared",
+        "cut",
+        "norm_loss",
+        "log2_compression_ratio",
+        "change_of_accuracy_above_chance",
+    ]
     rows = joined(
         means(
             _over_layers(data, axis, mode, highest),
             x,
-            "change_in_log_odds",
+            "change_of_accuracy_above_chance",
             {"compared": compared, "cut": mode},
         )
         for compared, (axis, x, _, highest) in _PANELS.items()
@@ -38,7 +45,7 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
 def _over_layers(data: LayerData, axis: Axis, mode: str, highest: float) -> Curve | None:
     """Mean over layers of each network's curve on one grid, y (networks, points)."""
     layers = [name for name in data.measured_layers if data.distinct.sel(layer=name).all()]
-    curves = curves_along(data, axis, data.logit_change, mode)
+    curves = scaled_curves(data, axis, PRIMARY, mode)
     networks = [[curves[layer, seed] for layer in layers] for seed in data.seeds]
     complete = [of_network for of_network in networks if all(map(len, of_network))]
     if not complete or not layers:
@@ -46,7 +53,7 @@ def _over_layers(data: LayerData, axis: Axis, mode: str, highest: float) -> Curv
     joint = mean_curve([curve for of_network in complete for curve in of_network], 0.0, highest)
     if joint is None:
         return None
-    return Curve(joint.x, joint.y.reshape(len(complete), len(layers), -1).mean(axis=1))
+    return Curve(joint.x, 100 * joint.y.reshape(len(complete), len(layers), -1).mean(axis=1))
 
 
 def _style(mode: str) -> dict[str, Any]:
@@ -61,9 +68,9 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         panel_title(axes, compared)
         axes.axhline(0, color=QUIET, lw=0.8, ls=":")
         for cut, here in by(table[table["compared"] == compared], "cut"):
-            line(axes, here, x, "change_in_log_odds", _style(cut), label=cut)
+            line(axes, here, x, "change_of_accuracy_above_chance", _style(cut), label=cut)
         axes.set_xlabel(name)
-        axes.set_ylabel("change in log-odds")
+        axes.set_ylabel("accuracy above chance (change, %)")
     ticks = [t for t in range(9) if t <= panels.axes[1].get_xlim()[1]]
     panels.axes[1].set_xticks(ticks, [f"{2**t}" for t in ticks])
     drawn = set(table["cut"])
@@ -77,10 +84,10 @@ def _caption(data: LayerData) -> str:
         f"Lines: {averaged(data)}; bands: 95 % t-interval" if len(data.seeds) > 1 else "One network"
     )
     return (
-        "Change of log-odds of a correct answer, averaged over the layers that have all seven "
-        f"cuts, against norm loss (first) and compression ratio (second). {what}. Thin: "
-        "single-mode cuts; thick: two-mode cuts. A line ends where the first of its layers has no "
-        "further truncation."
+        "Change of the accuracy above chance, in % of the untouched network's, averaged over the "
+        "layers that have all seven cuts, against norm loss (first) and compression ratio "
+        f"(second). {what}. Thin: single-mode cuts; thick: two-mode cuts. A line ends where the "
+        "first of its layers has no further truncation."
     )
 
 

@@ -1,45 +1,18 @@
 """What stands beside a verdict, as tables: each layer's own finding, and how the choices matter."""
 
 import math
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Any
 
 from pandas import DataFrame
 
-from analyses.findings import Answer, Finding
+from analyses.findings import Finding
 from analyses.words import number
-
-
-def is_interim(answer: Answer) -> bool:
-    """Whether the planned networks are not complete yet."""
-    return answer.interim
-
-
-def sensitivity(answer: Answer) -> DataFrame | None:
-    """The effect by scale (rows) and range of norm losses (columns), where it was asked."""
-    table = getattr(answer, "sensitivity", None)
-    return table if isinstance(table, DataFrame) and len(table) else None
 
 
 def layers(finding: Finding) -> DataFrame | None:
     """One row for each layer's own finding, where it was asked."""
-    rows = [_row(each) for each in finding.layers]
+    rows = [vars(each) | {"verdict": each.verdict.value} for each in finding.layers]
     return DataFrame(rows) if rows else None
-
-
-def _row(each: Any) -> dict[str, Any]:
-    """The fields of a value on one level, without what is a value of many numbers."""
-    found: dict[str, Any] = {}
-    for field in fields(each):
-        value = getattr(each, field.name)
-        if isinstance(value, Enum):
-            found[field.name] = value.value
-        elif is_dataclass(value):
-            found |= {f"{field.name} {name}": part for name, part in _row(value).items()}
-        elif isinstance(value, str | float | int):
-            found[field.name] = value
-    return found
 
 
 def cell_text(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from analyses.findings import Answer, Finding, Kind
-from analyses.report.beside import as_json, is_interim, layers, sensitivity
+from analyses.report.beside import as_json, layers
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
 
@@ -60,8 +60,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "rule": rule_text(claim),
         "exploratory": claim.exploratory,
         "verdict": answer.verdict.value,
-        "interim": is_interim(answer),
-        "sensitivity": as_json(sensitivity(answer)),
+        "interim": answer.interim,
+        "sensitivity": as_json(answer.sensitivity),
         "found": answer.told.found,
         "sure": answer.told.sure,
         "unseen": answer.told.unseen,

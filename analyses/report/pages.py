@@ -8,7 +8,7 @@ from typing import Final
 import jinja2
 
 from analyses.paper import UNTESTED
-from analyses.report.beside import cell_text, is_interim, layers, sensitivity
+from analyses.report.beside import cell_text, layers
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
 from analyses.topics import TOPICS
@@ -75,8 +75,6 @@ def _environment() -> jinja2.Environment:
         file_name=file_name,
         layers_file_name=layers_file_name,
         rule=rule_text,
-        interim=is_interim,
-        sensitivity=sensitivity,
         layers=layers,
         cell=cell_text,
         points=lambda value: f"{value:+.1f}".replace("-", "−"),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from analyses.findings import Answer, Claim, Kind, Rule, Verdict, fewest
 from analyses.paper import Statement
-from analyses.report.beside import is_interim
 from analyses.report.chapters import Chapter
 from analyses.statistics import ALPHA, MINIMUM_SEEDS
 from analyses.topics import TOPICS
@@ -28,7 +27,7 @@ class Cell:
     @property
     def interim(self) -> bool:
         """Whether the planned networks are not complete yet."""
-        return is_interim(self.answer)
+        return self.answer.interim
 
     @property
     def effect(self) -> str:

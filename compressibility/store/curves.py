@@ -1,10 +1,10 @@
 """Curves through the truncations that exist, and where they first cross an allowance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -14,19 +14,37 @@ from scipy.interpolate import PchipInterpolator
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Link:
+    """A monotone scale on which a curve bends little, and is therefore interpolated."""
+
+    forward: Callable[[Floats], Floats]
+    back: Callable[[Floats], Floats]
+
+
+IDENTITY: Final = Link(lambda y: y, lambda y: y)
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """y against x at the truncations that exist, x ascending without repetition, both (points,)."""
+    """y against x at the truncations that exist, x ascending without repetition, both (points,).
+
+    Attributes:
+        x: Abscissa.
+        y: Ordinate.
+        link: The scale on which it is interpolated between its points.
+    """
 
     x: Floats
     y: Floats
+    link: Link = IDENTITY
 
     @classmethod
-    def of(cls, x: Floats, y: Floats) -> "Curve":
+    def of(cls, x: Floats, y: Floats, link: Link = IDENTITY) -> "Curve":
         """The curve through the measured points; points with a missing coordinate are left out."""
         present = np.isfinite(x) & np.isfinite(y)
         knots, first = np.unique(x[present], return_index=True)
-        return cls(knots, y[present][first])
+        return cls(knots, y[present][first], link)
 
     def __len__(self) -> int:
         """Number of points."""
@@ -42,11 +60,12 @@ class Curve:
         """
         if len(self) < 2:
             return np.where(np.isin(x, self.x), self.y.sum(), np.nan)
-        return self._through(x)
+        return self.link.back(self._through(x))
 
     def mean(self, end: float = np.inf) -> float:
         """The mean of the interpolated curve over x, up to an end or its own; of one point, it.
 
+        Whatever the link, between its points it is here interpolated as it is.
         Not a number without points, where one is missing, or where only the first lies within.
         """
         within = np.count_nonzero(self.x <= end)
@@ -55,15 +74,20 @@ class Curve:
         if len(self) == 1:
             return float(self.y[0])
         low, high = self.x[0], min(end, self.x[-1])
-        return float(self._through.integrate(low, high) / (high - low))
+        return float(PchipInterpolator(self.x, self.y).integrate(low, high) / (high - low))
 
     @cached_property
     def _through(self) -> PchipInterpolator:
-        return PchipInterpolator(self.x, self.y, extrapolate=False)
+        return PchipInterpolator(self.x, self.link.forward(self.y), extrapolate=False)
 
 
 def curves(
-    x: xr.DataArray, y: xr.DataArray, *, along: str, by: Sequence[str]
+    x: xr.DataArray,
+    y: xr.DataArray,
+    *,
+    along: str,
+    by: Sequence[str],
+    link: Callable[[tuple[Any, ...]], Link] = lambda _: IDENTITY,
 ) -> dict[tuple[Any, ...], Curve]:
     """The curves of y against x along one dimension, by the labels of the others.
 
@@ -72,6 +96,7 @@ def curves(
         y: Ordinate.
         along: The dimension whose entries are the points of a curve.
         by: The other dimensions, in the order of the keys.
+        link: The scale on which the curve of a key is interpolated.
 
     Returns:
         One curve for each combination of labels, such as ``("conv1", "OUT", 0)``.
@@ -83,7 +108,7 @@ def curves(
     labels = product(*(y[dim].values.tolist() for dim in by))
     places = np.ndindex(y.shape[:-1])
     return {
-        key: Curve.of(x.values[place], y.values[place])
+        key: Curve.of(x.values[place], y.values[place], link(key))
         for key, place in zip(labels, places, strict=True)
     }
 
