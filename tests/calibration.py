@@ -77,6 +77,22 @@ def exponential(rng, shape):
     return rng.exponential(size=shape) - 1
 
 
+def uniform(rng, shape):
+    return rng.uniform(-1.7, 1.7, size=shape)
+
+
+def cauchy(rng, shape):
+    return rng.standard_cauchy(size=shape)
+
+
+def lognormal(rng, shape):
+    return rng.lognormal(size=shape) - np.exp(0.5)
+
+
+def mild_lognormal(rng, shape):
+    return (rng.lognormal(sigma=0.5, size=shape) - np.exp(0.125)) / 0.6
+
+
 def failures(rng, shape):
     """One training in ten fails, and is far off in every column; about the mean."""
     return rng.normal(size=shape) + 5 * (rng.random((shape[0], 1)) < 0.1) - 0.5
@@ -90,7 +106,11 @@ LAWS = (
     Law("ties", ties),
     Law("60 % zeros", zeros),
     Law("difference of lognormals", lognormals),
+    Law("uniform", uniform),
+    Law("Cauchy", cauchy),
+    Law("lognormal(0.5)", mild_lognormal, symmetric=False),
     Law("exponential", exponential, symmetric=False),
+    Law("lognormal(1)", lognormal, symmetric=False),
     Law("10 % failures", failures, symmetric=False),
 )
 
@@ -253,7 +273,8 @@ def main(draws: int = DRAWS) -> int:
     """Print every rate as Markdown; the number of those beyond their limit."""
     beyond = 0
     print(f"Wrong verdicts of {draws} draws, {N_NETWORKS} networks.\n")
-    print("| situation | at most | " + " | ".join(law.name for law in LAWS) + " |")
+    named = [law.name if law.symmetric else f"*{law.name}*" for law in LAWS]
+    print("| situation | at most | " + " | ".join(named) + " |")
     print("|---|---|" + "---|" * len(LAWS))
     for situation in SITUATIONS:
         cells = []
@@ -264,7 +285,7 @@ def main(draws: int = DRAWS) -> int:
             cells.append(f"{'**' * over}{wrong / draws:.3f}{'**' * over}")
         told = [situation.name, f"{situation.at_most:g}", *cells]
         print("| " + " | ".join(told) + " |", flush=True)
-    print("\nBold: beyond the 99.9 % binomial limit; the last two laws are not symmetric.\n")
+    print("\nBold: beyond the 99.9 % binomial limit; *italic*: laws that are not symmetric.\n")
     for planned in (8, 10, 12):
         print(
             f"Who looks again after 6 to {planned} networks and stops at a small p: "

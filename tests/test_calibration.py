@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from tests.calibration import (
     AGAINST,
@@ -24,6 +25,7 @@ from tests.calibration import (
     stopped_early,
     verdicts,
 )
+from tests.remedies import median, rejected, signs
 
 QUICK = [law for law in LAWS if law.name in ("normal", "akin", "t(2)", "ties")]
 QUIET = Law("quiet", lambda rng, shape: 1e-3 * normal(rng, shape))
@@ -65,3 +67,16 @@ def test_a_rule_decides_what_is_plain(claim, effects, verdict):
 
 def test_who_looks_again_and_stops_is_wrong_more_often():
     assert stopped_early(QUICK[0], 1000, 8) > 0.055
+
+
+def test_the_sign_test_rejects_where_all_eight_agree_and_no_more():
+    """Oracle: 2 of the 256 ways eight coins can fall; seven of eight are not enough."""
+    rate = rejected(signs, QUICK[0], 0.0, 4000)
+    assert binomtest(round(rate * 4000), 4000, 2 / 256).pvalue > 0.001
+    assert signs(np.array([1.0] * 7 + [-1.0])) > 0.05
+
+
+def test_medians_of_skewed_laws_are_those_of_their_formulas():
+    by_name = {law.name: law for law in LAWS}
+    assert median(by_name["exponential"]) == pytest.approx(np.log(2) - 1, abs=0.01)
+    assert median(by_name["lognormal(1)"]) == pytest.approx(1 - np.exp(0.5), abs=0.01)
