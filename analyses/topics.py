@@ -18,6 +18,7 @@ from analyses.claims.cuts import (
 )
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.depth_cuts import DEEPER_ALONG_OTHERS
 from analyses.claims.headline import OFTEN, OFTEN_ALONG_OUT
 from analyses.claims.joint import ABOVE_THE_SUM
 from analyses.claims.noise import GENTLER
@@ -93,7 +94,7 @@ TOPICS: Final = (
     Topic(
         "depth",
         "Which layers?",
-        (DEEPER, SPECIAL),
+        (DEEPER, SPECIAL, DEEPER_ALONG_OTHERS),
         (DEPTH,),
         DEEPER_LAYERS,
         (*_PERTURBATIONS, "relative_depth"),

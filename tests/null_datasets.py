@@ -149,6 +149,7 @@ NULLS = {
     "headline-out": Null(half_of_the_layers),
     "depth": Null(layers_in_any_order),
     "depth-control": Null(turned_by_coins),
+    "depth-cuts": Null(layers_in_any_order),
     "noise": Null(truncations_and_noise),
     "controls": Null(weights_alike),
     "null": Null(as_it_is, wrong=(Verdict.CONTRADICTED,)),

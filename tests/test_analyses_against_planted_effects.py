@@ -88,7 +88,17 @@ def planted_answers(planted):
 
 @pytest.mark.parametrize(
     "key",
-    ["cuts-norm", "depth", "depth-control", "controls", "noise", "null", "curvature", "joint"],
+    [
+        "cuts-norm",
+        "depth",
+        "depth-control",
+        "depth-cuts",
+        "controls",
+        "noise",
+        "null",
+        "curvature",
+        "joint",
+    ],
 )
 def test_planted_effects_are_found(planted_answers, key):
     found = planted_answers[key]

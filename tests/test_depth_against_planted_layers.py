@@ -7,8 +7,10 @@ from scipy.interpolate import pchip_interpolate
 
 from analyses.claims.depth import AT_EQUAL_SHAPE, DEEPER, OVER_ALL
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.depth_cuts import DEEPER_ALONG_OTHERS
 from analyses.findings import Verdict
 from analyses.verdicts import answer
+from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData, NotMeasuredError
 from tests.by_hand import kept_between
 from tests.synthetic_dataset import NAMES as SHORT
@@ -111,6 +113,40 @@ def test_the_control_is_the_difference_of_two_slopes():
                 means.append(pchip_interpolate(knots, at_knots, fine).mean())
         expected = slope_by_hand(depths, truncated) - slope_by_hand(depths, perturbed)
         assert estimate == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("depth", "verdict"), [(1.0, Verdict.SUPPORTED), (-1.0, Verdict.CONTRADICTED)]
+)
+def test_a_trend_along_every_cut_is_found(depth, verdict):
+    ds = make(Effects(depth=depth), np.random.default_rng(2), names=NAMES, shapes=[LARGE] * 6)
+    found = answer(DEEPER_ALONG_OTHERS, LayerData(ds))
+    assert found.verdict is verdict
+    assert {f.reference for f in found.findings} == set(MODES) - {"OUT"}
+
+
+@pytest.mark.parametrize("cut", ["IN", "OUT,KW"])
+def test_slopes_along_another_cut_are_those_of_its_own_curves(cut):
+    """As above; IN of the first layer is no cut there, so three layers count."""
+    shapes = [(16, 1, 3, 3), (24, 16, 3, 3), (24, 24, 3, 3), (32, 24, 3, 3)]
+    ds = make(Effects(depth=1.0), np.random.default_rng(4), n_images=5000, shapes=shapes)
+    found = {f.reference: f for f in answer(DEEPER_ALONG_OTHERS, LayerData(ds)).findings}[cut]
+    layers = [name for name in SHORT if ds["same_as"].sel(layer=name, mode=cut) == cut]
+    assert len(layers) == 3
+    depths = ds["relative_depth"].sel(layer=layers).values.tolist()
+    for seed, estimate in enumerate(found.per_seed):
+        here = ds.sel(seed=seed, mode=cut)
+        x = [np.unique(here["norm_loss"].sel(layer=k)) for k in layers]
+        end = min(0.5, *(v[-1] for v in x))
+        knots = np.unique([*min((v[v <= end] for v in x), key=len), end])
+        before, fine = int(here["baseline_n_correct"]), np.linspace(0, end, 20_001)
+        means = []
+        for layer in layers:
+            of_layer = here.sel(layer=layer)
+            curve = of_layer["norm_loss"].values, of_layer["n_correct"].values
+            at_knots = kept_between(knots, *curve, before, 5000)
+            means.append(pchip_interpolate(knots, at_knots, fine).mean())
+        assert estimate == pytest.approx(slope_by_hand(depths, means), rel=1e-3)
 
 
 def test_layers_that_differ_at_random_are_no_effect_of_depth():

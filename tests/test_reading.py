@@ -157,6 +157,7 @@ def test_each_table_answers_its_claims_alone(of_some_tables):
             "cuts-parameters-pairs",
             "depth",
             "correlation",
+            "depth-cuts",
             "headline-out",
             "two-mode",
         },

@@ -50,6 +50,7 @@ Shapes: TypeAlias = list[tuple[int, int, int, int]]
 def mean_changes(
     data: LayerData,
     *,
+    mode: str = PRIMARY_CUT,
     perturbed: bool = False,
     scale: Scale = PRIMARY,
     end: float = LARGEST_NORM_LOSS,
@@ -61,9 +62,9 @@ def mean_changes(
     of the coarsest of them.
 
     Raises:
-        NotMeasuredError: The dataset has no truncations along OUT, or no perturbations.
+        NotMeasuredError: The dataset has no truncations along the cut, or no perturbations.
     """
-    truncated = scaled_curves(data, NORM_LOSS, scale, PRIMARY_CUT)
+    truncated = scaled_curves(data, NORM_LOSS, scale, mode)
     sources = scaled_noise(data, scale) if perturbed else truncated
     knots = _common_knots(data, truncated, end)
 
@@ -89,9 +90,11 @@ def _common_knots(
     return knots
 
 
-def limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+def limits(
+    data: LayerData, comparison: Comparison, found: Sample, mode: str = PRIMARY_CUT
+) -> tuple[str, ...]:
     """Over which norm losses the layers are compared."""
-    knots = _common_knots(data, curves_along(data, NORM_LOSS, data.accuracy_change, PRIMARY_CUT))
+    knots = _common_knots(data, curves_along(data, NORM_LOSS, data.accuracy_change, mode))
     ends = [knots[seed][-1] for seed in found.seeds]
     low, high = plain(min(ends)), plain(max(ends))
     told = low if low == high else f"{low} to {high}"
@@ -131,26 +134,40 @@ def _slopes(
     scale: Scale = PRIMARY,
     end: float = LARGEST_NORM_LOSS,
 ) -> Sample:
-    changes = mean_changes(data, scale=scale, end=end)
-    if comparison == AT_EQUAL_SHAPE:
-        shared = Counter(map(data.shape, data.layers))
-        alike = [layer for layer in data.layers if shared[data.shape(layer)] > 1]
-        if not alike:
-            raise NotMeasuredError("no two layers have kernels of one shape")
-        changes = changes.sel(layer=alike)
-    found = sample(changes)
+    if comparison != AT_EQUAL_SHAPE:
+        return slopes_over_layers(data, PRIMARY_CUT, scale, end)
+    shared = Counter(map(data.shape, data.layers))
+    alike = [layer for layer in data.layers if shared[data.shape(layer)] > 1]
+    if not alike:
+        raise NotMeasuredError("no two layers have kernels of one shape")
+    found = _enough(mean_changes(data, scale=scale, end=end).sel(layer=alike))
+    return slopes(data, found, shapes(data, found))
+
+
+def slopes_over_layers(data: LayerData, mode: str, scale: Scale, end: float) -> Sample:
+    """The slope of each network along one cut, over all layers that have it.
+
+    Raises:
+        NotMeasuredError: The dataset does not have the cut, or fewer than three layers have.
+    """
+    return slopes(data, _enough(mean_changes(data, mode=mode, scale=scale, end=end)))
+
+
+def _enough(changes: xr.DataArray) -> Sample:
+    found = sample(changes, "no layer is truncated along this cut")
     if len(found.layers) < FEWEST_LAYERS:
         raise NotMeasuredError(
             f"a trend with depth needs {FEWEST_LAYERS} layers, and {len(found.layers)} are measured"
         )
-    return slopes(data, found, _groups(data, comparison, found))
+    return found
 
 
 def _groups(data: LayerData, comparison: Comparison, found: Sample) -> Shapes | None:
     return shapes(data, found) if comparison == AT_EQUAL_SHAPE else None
 
 
-def _over_layers(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+def over_layers(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    """The slope of the layers' means, with its t-test over layers."""
     means = found.table.values.mean(axis=0)
     groups = _groups(data, comparison, found)
     over = trend(depths(data, found), means, groups)
@@ -238,7 +255,7 @@ DEEPER: Final = Claim(
     needs=("truncation",),
     lacking=_LACKING,
     measure=_slopes,
-    check=_over_layers,
+    check=over_layers,
     tell=_told,
     limits=limits,
     choices=Choices(_slopes, lambda _: NORM_LOSSES),
