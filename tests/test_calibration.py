@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from tests.calibration import (
     AGAINST,
@@ -19,6 +19,7 @@ from tests.calibration import (
     SITUATIONS,
     UNANIMOUS,
     Law,
+    coverage,
     most,
     n_wrong,
     normal,
@@ -63,6 +64,11 @@ def test_a_rule_decides_what_is_plain(claim, effects, verdict):
     (like, *_) = [situation for situation in SITUATIONS if situation.claim is claim]
     plain = replace(like, effects=np.array(effects, dtype=float))
     assert set(verdicts(plain, QUIET, 5)) == {verdict}
+
+
+@pytest.mark.parametrize("law", QUICK, ids=name)
+def test_the_intervals_of_a_family_hold_all_centres_as_often_as_they_say(law):
+    assert coverage(law, FAST) * FAST >= binom.ppf(0.001, FAST, 0.95)
 
 
 def test_who_looks_again_and_stops_is_wrong_more_often():
