@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
@@ -40,8 +41,12 @@ class Axis:
     shown: Callable[[float], float]
 
 
-Along: TypeAlias = Callable[[str], dict[tuple[str, int], Curve]]
-"""The curves along a cut, by layer and seed."""
+CurveByCell: TypeAlias = dict[tuple[str, int], Curve]
+"""Curves by layer and seed."""
+Along: TypeAlias = Callable[[str], CurveByCell]
+"""The curves along a cut."""
+_HELD: Final[WeakKeyDictionary[LayerData, dict[tuple[str, ...], CurveByCell]]] = WeakKeyDictionary()
+"""The curves made of each dataset that is still read."""
 
 NORM_LOSS: Final = Axis(
     "norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS, "norm losses", lambda x: x
@@ -52,9 +57,7 @@ PARAMETERS: Final = Axis(
 """Base-2 logarithm of the compression ratio, from a ratio of 1."""
 
 
-def curves_along(
-    data: LayerData, axis: Axis, y: xr.DataArray, mode: str
-) -> dict[tuple[str, int], Curve]:
+def curves_along(data: LayerData, axis: Axis, y: xr.DataArray, mode: str) -> CurveByCell:
     """The curves of one cut, by layer and seed; without points where the cut is not one.
 
     Raises:
@@ -65,38 +68,51 @@ def curves_along(
     return {(layer, seed): curve for (layer, seed), curve in found.items()}
 
 
-def scaled_curves(
-    data: LayerData, axis: Axis, scale: Scale, mode: str
-) -> dict[tuple[str, int], Curve]:
-    """As `curves_along`, of the changes on a scale.
+def scaled_curves(data: LayerData, axis: Axis, scale: Scale, mode: str) -> CurveByCell:
+    """As `curves_along`, of the changes on a scale; made once for each reading of a dataset.
 
     Raises:
         NotMeasuredError: The dataset does not have this cut, or what the scale needs.
     """
-    x = data.of_cut(axis.of(data), mode)
-    change = data.of_cut(scale.truncated(data), mode)
-    return _linked(data, scale, x, change, "threshold")
+
+    def made() -> CurveByCell:
+        x = data.of_cut(axis.of(data), mode)
+        change = data.of_cut(scale.truncated(data), mode)
+        return _linked(data, scale, x, change, "threshold")
+
+    return _once(data, (axis.name, scale.name, mode), made)
 
 
-def scaled_noise(data: LayerData, scale: Scale) -> dict[tuple[str, int], Curve]:
-    """As `perturbed_curves`, of the changes on a scale.
+def scaled_noise(data: LayerData, scale: Scale) -> CurveByCell:
+    """As `perturbed_curves`, of the changes on a scale; made once for each reading of a dataset.
 
     Raises:
         NotMeasuredError: The dataset does not have what the scale needs.
     """
-    change = scale.perturbed(data)
-    return _linked(data, scale, change["norm_loss_level"], change, "norm_loss_level")
+
+    def made() -> CurveByCell:
+        change = scale.perturbed(data)
+        return _linked(data, scale, change["norm_loss_level"], change, "norm_loss_level")
+
+    return _once(data, (scale.name,), made)
+
+
+def _once(data: LayerData, key: tuple[str, ...], made: Callable[[], CurveByCell]) -> CurveByCell:
+    held = _HELD.setdefault(data, {})
+    if key not in held:
+        held[key] = made()
+    return held[key]
 
 
 def _linked(
     data: LayerData, scale: Scale, x: xr.DataArray, y: xr.DataArray, along: str
-) -> dict[tuple[str, int], Curve]:
+) -> CurveByCell:
     links = {seed: scale.link(data, seed) for seed in data.seeds}
     found = curves(x, y, along=along, by=("layer", "seed"), link=lambda key: links[key[1]])
     return {(layer, seed): curve for (layer, seed), curve in found.items()}
 
 
-def perturbed_curves(change: xr.DataArray) -> dict[tuple[str, int], Curve]:
+def perturbed_curves(change: xr.DataArray) -> CurveByCell:
     """The random perturbation's curves against norm loss, by layer and seed."""
     level = change["norm_loss_level"]
     found = curves(level, change, along="norm_loss_level", by=("layer", "seed"))

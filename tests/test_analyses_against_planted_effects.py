@@ -92,7 +92,6 @@ def planted_answers(planted):
         "cuts-norm",
         "depth",
         "depth-control",
-        "depth-cuts",
         "controls",
         "noise",
         "null",

@@ -126,7 +126,7 @@ def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -
 def _ends(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> str:
     ends = compared(
         data,
-        partial(curves_along, data, axis, data.accuracy_change),
+        partial(scaled_curves, data, axis, PRIMARY),
         comparison,
         lambda curve, other: reach(curve, other, 0.0, axis.highest),
     )

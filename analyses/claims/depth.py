@@ -27,7 +27,6 @@ from analyses.comparing import (
     NORM_LOSS,
     PRIMARY_CUT,
     common_support,
-    curves_along,
     scaled_curves,
     scaled_noise,
 )
@@ -94,7 +93,7 @@ def limits(
     data: LayerData, comparison: Comparison, found: Sample, mode: str = PRIMARY_CUT
 ) -> tuple[str, ...]:
     """Over which norm losses the layers are compared."""
-    knots = _common_knots(data, curves_along(data, NORM_LOSS, data.accuracy_change, mode))
+    knots = _common_knots(data, scaled_curves(data, NORM_LOSS, PRIMARY, mode))
     ends = [knots[seed][-1] for seed in found.seeds]
     low, high = plain(min(ends)), plain(max(ends))
     told = low if low == high else f"{low} to {high}"

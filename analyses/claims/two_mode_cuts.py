@@ -20,7 +20,6 @@ from analyses.comparing import (
     PARAMETERS,
     Along,
     Axis,
-    curves_along,
     ends_in_words,
     mean_difference,
     reach,
@@ -98,7 +97,7 @@ def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str
     axis = _AXES[comparison]
     ends = _over_pairs(
         data,
-        partial(curves_along, data, axis, data.accuracy_change),
+        partial(scaled_curves, data, axis, PRIMARY),
         lambda a, b: reach(a, b, 0.0, axis.highest),
     ).sel(layer=list(found.layers), seed=list(found.seeds))
     return (
