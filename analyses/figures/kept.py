@@ -1,13 +1,13 @@
-"""Accuracy kept against norm loss: every layer, every cut, every network."""
+"""Accuracy above chance that is kept against norm loss: every layer, every cut, every network."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-import xarray as xr
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from analyses.choices import PRIMARY
 from analyses.comparing import (
     LARGEST_NORM_LOSS,
     NORM_LOSS,
@@ -26,17 +26,12 @@ MEAN: Final = "mean"
 _POINTS: Final = 31
 
 
-def _kept(data: LayerData, change: xr.DataArray) -> xr.DataArray:
-    """Accuracy in % of the untouched network's."""
-    return 100 * (1 + change / data.baseline_accuracy)
-
-
 def _curves(data: LayerData) -> dict[str, dict[tuple[str, int], Curve]]:
     """By series, the perturbation first, so that it lies behind."""
-    kept = _kept(data, data.accuracy_change)
+    kept = 100 * (1 + PRIMARY.truncated(data))
     found: dict[str, dict[tuple[str, int], Curve]] = {}
     with suppress(NotMeasuredError):
-        found[NOISE] = perturbed_curves(_kept(data, data.perturbed_accuracy_change))
+        found[NOISE] = perturbed_curves(100 * (1 + PRIMARY.perturbed(data)))
     return found | {mode: curves_along(data, NORM_LOSS, kept, mode) for mode in data.modes}
 
 
@@ -72,7 +67,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         columns=(5, 2) if many else (4, 2),
         height=1.3 if many else 1.75,
         legend_rows=3 if narrow else 2,
-        limits=(NORM_LOSSES, (0, 108)),
+        limits=(NORM_LOSSES, (-4, 108)),
     )
     for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow or many)
@@ -90,7 +85,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     norm_loss_axis(panels)
     for axes in panels.axes:
         axes.set_yticks([0, 50, 100])
-    panels.label("norm loss", "accuracy kept (%)")
+    panels.label("norm loss", "kept (%)")
     drawn = set(table["series"])
     entries = [(name, _style(name)) for name in (*CUT_COLOURS, NOISE) if name in drawn]
     key(panels, entries, columns=4 if narrow else 7)
@@ -110,16 +105,16 @@ def _caption(data: LayerData) -> str:
         else "one network, no bands"
     )
     return (
-        "Accuracy of the truncated network in % of the untouched network's, against the norm loss "
-        f"achieved, one layer truncated along one cut ({several}). Grey, behind: the random "
-        "perturbation of the same norm and overlap. Dotted: nothing lost. The tests compare left "
-        "of the grey upright line."
+        "Accuracy above chance of the truncated network in % of the untouched network's, against "
+        f"the norm loss achieved, one layer truncated along one cut ({several}). Grey, behind: "
+        "the random perturbation of the same norm and overlap. Dotted: nothing lost. The tests "
+        "compare left of the grey upright line."
     )
 
 
 KEPT: Final = Plot(
     name="accuracy-kept",
-    title="Accuracy kept against norm loss, every layer",
+    title="Accuracy above chance that is kept against norm loss, every layer",
     caption=_caption,
     table=_table,
     draw=_draw,
