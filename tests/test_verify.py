@@ -41,6 +41,7 @@ LEVEL = HERE | {"norm_loss_level": 0.4}
         ("n_correct", 3, CUT, ("IN", 0.4)),
         ("n_lost", 3, CUT, ("IN", 0.4)),
         ("loss", 1e-2, CUT, ("IN", 0.4)),
+        ("held_out_n_correct", 3, CUT, ("IN", 0.4)),
         ("perturbed_n_correct", 3, LEVEL, ("", 0.4)),
         ("perturbed_loss", 1e-2, LEVEL, ("", 0.4)),
     ],
@@ -50,6 +51,11 @@ def test_a_changed_number_does_not_hold(dataset, folder, variable, change, where
     changed[variable].loc[where] += change
     failed = [check.variant for check in _verify(changed, folder) if not check.holds]
     assert [(v.layer, v.mode, v.level) for v in failed] == [("stage2.conv", *variant)]
+
+
+def test_a_dataset_without_counts_on_held_out_images_is_verified_without(dataset, folder) -> None:
+    without = dataset.drop_vars([n for n in dataset.data_vars if n.startswith("held_out")])
+    assert all(check.holds for check in _verify(without, folder))
 
 
 def test_a_changed_spectrum_holds_for_none_of_its_truncations(dataset, folder) -> None:

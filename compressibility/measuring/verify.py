@@ -19,7 +19,7 @@ from compressibility.networks.copies import copied
 from compressibility.networks.kernels import substituted
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.quantity import generator
-from compressibility.store.schema import Flag
+from compressibility.store.schema import MISSING_INTEGER, Flag
 from compressibility.subjects import Subject
 from compressibility.tensors.arrays import Floats
 from compressibility.tensors.modes import distinct_cuts
@@ -61,7 +61,8 @@ class Check:
         rank_difference: 0 for noise, which has no rank.
         norm_difference: Of a truncation's norm loss or of the spectrum, the greater; beside noise
             of the shuffled kernel's spectrum, which is drawn from the same random numbers.
-        count_difference: The greatest of those of correct, lost and gained images.
+        count_difference: The greatest of those of correct, lost and gained images, and of correct
+            held-out images where they were counted.
         near_ties: Images whose two top logits are closer than `TIE`, before or after.
         loss_difference: Relative; NaN where the loss is not measured in the evaluation's precision.
     """
@@ -163,7 +164,7 @@ class _Recomputed:
         self.subject = subject
         self._experiment = experiment
         self._network = copied(subject.network).to(subject.device)
-        self._before = self._logits()
+        self._before = self._logits(subject.images)
 
     def check(self, variant: Variant, held: xr.Dataset) -> Check:
         """The variant recomputed, against what is held of its layer and seed."""
@@ -185,6 +186,7 @@ class _Recomputed:
             loss=float(held["loss"]),
             rank_difference=rank - int(held["rank"]),
             norm_difference=max(abs(norm_loss), spectrum),
+            held_out=_held_out(held),
         )
 
     def _perturbation(self, variant: Variant, held: xr.Dataset) -> Check:
@@ -215,9 +217,12 @@ class _Recomputed:
         loss: float,
         rank_difference: int = 0,
         norm_difference: float,
+        held_out: tuple[int, int] = (0, 0),
     ) -> Check:
+        n_held_out, n_right = held_out
         with substituted(self._network, {variant.layer: kernel}):
-            after = self._logits()
+            after = self._logits(self.subject.images)
+            apart, ties = self._on_held_out(n_held_out, n_right) if n_held_out else (0, 0)
         labels = self.subject.labels
         right_before, right_after = (
             logits.argmax(dim=1) == labels for logits in (self._before, after)
@@ -231,16 +236,36 @@ class _Recomputed:
             variant=variant,
             rank_difference=rank_difference,
             norm_difference=norm_difference,
-            count_difference=max(abs(int(found[name].sum()) - n) for name, n in counts.items()),
-            near_ties=int((_near_tie(self._before) | _near_tie(after)).sum()),
+            count_difference=max(
+                apart, *(abs(int(found[name].sum()) - n) for name, n in counts.items())
+            ),
+            near_ties=int((_near_tie(self._before) | _near_tie(after)).sum()) + ties,
             loss_difference=(float(F.cross_entropy(after, labels)) - loss) / max(abs(loss), 1e-12),
         )
 
-    def _logits(self) -> Tensor:
+    def _on_held_out(self, n_images: int, n_right: int) -> tuple[int, int]:
+        """By how many right answers the count differs, and the near ties among the images."""
+        if self.subject.held_out_images is None:
+            raise ExperimentError(
+                "the dataset counts held-out images, and the images hold out none"
+            )
+        images, labels = self.subject.held_out_images(n_images)
+        logits = self._logits(images)
+        right = int((logits.argmax(dim=1) == labels).sum())
+        return abs(right - n_right), int(_near_tie(logits).sum())
+
+    def _logits(self, images: Tensor) -> Tensor:
         device = self.subject.device
         with torch.inference_mode(), ieee_float32():
-            batches = torch.split(self.subject.images, 500)
+            batches = torch.split(images, 500)
             return torch.cat([self._network(batch.to(device)).cpu() for batch in batches]).double()
+
+
+def _held_out(held: xr.Dataset) -> tuple[int, int]:
+    """Held-out images of a stored truncation, and how many of them are right; none uncounted."""
+    if "held_out_n_correct" not in held or int(held["held_out_n_correct"]) == MISSING_INTEGER:
+        return 0, 0
+    return int(held["held_out_n_images"]), int(held["held_out_n_correct"])
 
 
 def _spectral_difference(stored: Floats, found: Floats) -> float:
