@@ -55,9 +55,7 @@ def as_one(tables: Mapping[Comparison, DataFrame]) -> DataFrame | None:
 
 
 def hangs_on_choices(found: Iterable[Finding], tables: Mapping[Comparison, DataFrame]) -> str:
-    """Whether any of the choices turns an effect's sign, in a sentence; empty without choices."""
-    if not tables:
-        return ""
+    """Whether any of the choices turns an effect's sign, in a sentence."""
     turned = [
         f.comparison.label
         for f in found

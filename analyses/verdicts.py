@@ -52,7 +52,8 @@ def answer(claim: Claim, data: LayerData) -> Answer:
     found = findings(claim, samples, checks, limits)
     tables = sensitivities(claim, data, samples)
     told = claim.tell(Evidence(data, found, samples))
-    told = replace(told, sure=f"{told.sure} {hangs_on_choices(found, tables)}".rstrip())
+    if tables:
+        told = replace(told, sure=f"{told.sure} {hangs_on_choices(found, tables)}")
     whole = Answer(claim, decided(found, claim), told, found, sensitivity=as_one(tables))
     planned = n_planned(data)
     return _interim(whole, planned) if whole.n_seeds < planned else whole

@@ -12,7 +12,7 @@ from analyses.claims.cuts import AT_EQUAL_NORM_LOSS
 from analyses.claims.noise import GENTLER
 from analyses.claims.two_mode_cuts import BETTER
 from analyses.findings import Verdict
-from analyses.sensitivity import as_one, hangs_on_choices, sensitivities
+from analyses.sensitivity import as_one, sensitivities
 from analyses.topics import CLAIMS
 from analyses.verdicts import answer
 from compressibility.store.reading import LayerData
@@ -92,7 +92,6 @@ def test_claims_without_choices_have_no_table(planted):
     assert {"headline", "controls"} <= {claim.key for claim in others}
     assert answer(others[0], LayerData(planted)).sensitivity is None
     assert as_one({}) is None
-    assert hangs_on_choices((), {}) == ""
 
 
 def test_an_effect_that_turns_with_the_range_is_told():
