@@ -27,16 +27,20 @@ class Scale:
     Attributes:
         name: Its name in tables.
         unit: Its unit.
-        truncated: The change under truncation, (layer, mode, threshold, seed).
+        counted: The change, of counts of right answers and test losses.
         perturbed: The change under random perturbation, (layer, norm_loss_level, seed).
         link: The scale on which a network's changes are interpolated, by its seed.
     """
 
     name: str
     unit: str
-    truncated: Callable[[LayerData], xr.DataArray]
+    counted: Callable[[LayerData, xr.DataArray, xr.DataArray], xr.DataArray]
     perturbed: Callable[[LayerData], xr.DataArray]
     link: Callable[[LayerData, int], Link] = lambda *_: IDENTITY
+
+    def truncated(self, data: LayerData) -> xr.DataArray:
+        """The change under truncation, (layer, mode, threshold, seed)."""
+        return self.counted(data, data["n_correct"], data["loss"])
 
 
 def above_chance(data: LayerData) -> xr.DataArray:
@@ -72,7 +76,7 @@ def _log_odds_of_kept(data: LayerData, seed: int) -> Link:
 KEPT: Final = Scale(
     "accuracy above chance that is kept",
     "of the accuracy above chance",
-    lambda data: data.accuracy_change / above_chance(data),
+    lambda data, right, _: data.change_of_accuracy(right) / above_chance(data),
     lambda data: data.perturbed_accuracy_change / above_chance(data),
     _log_odds_of_kept,
 )
@@ -80,13 +84,13 @@ KEPT: Final = Scale(
 LOG_ODDS: Final = Scale(
     "log-odds of a correct answer",
     "logit",
-    lambda data: data.logit_change,
+    lambda data, right, _: data.change_of_logit(right),
     lambda data: data.perturbed_logit_change,
 )
 LOSS: Final = Scale(
     "test loss, less is better",
     "nat",
-    lambda data: -data.loss_change,
+    lambda data, _, loss: data["baseline_loss"] - loss,
     lambda data: -data.perturbed_loss_change,
 )
 PRIMARY: Final = KEPT

@@ -9,6 +9,7 @@ from typing import Final
 
 from analyses.claims.controls import LESS_ENTANGLED
 from analyses.claims.correlation_loss import TELLS
+from analyses.claims.cp import BETTER_THAN_TRUNCATION
 from analyses.claims.curvature import FLATTER
 from analyses.claims.cuts import (
     AT_EQUAL_NORM_LOSS,
@@ -25,6 +26,7 @@ from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER
 from analyses.figures.correlation_loss import CORRELATION_LOSS
+from analyses.figures.cp import CP_FIGURE
 from analyses.figures.critical_map import CRITICAL_MAP
 from analyses.figures.curvature import CURVATURE
 from analyses.figures.cuts import AGAINST_NORM_LOSS, AGAINST_PARAMETERS
@@ -44,6 +46,7 @@ from analyses.figures.two_mode_cuts import TWO_MODE_CUTS
 from analyses.findings import Claim
 from analyses.paper import (
     CORRELATIONS,
+    CP,
     DEEPER_LAYERS,
     FIRST_EXPERIMENTS,
     FLAT,
@@ -143,6 +146,21 @@ TOPICS: Final = (
         (JOINT,),
         SEVERAL_LAYERS,
         ("joint_loss", "joint_norm_loss", "loss", "baseline_loss"),
+    ),
+    Topic(
+        "cp",
+        "CP, or a cut?",
+        (BETTER_THAN_TRUNCATION,),
+        (CP_FIGURE,),
+        CP,
+        (
+            *_TRUNCATIONS,
+            "compression_ratio",
+            "cp_n_correct",
+            "cp_parameters",
+            "cp_sensitivity",
+            "cp_largest_component",
+        ),
     ),
     Topic(
         "curvature",

@@ -79,7 +79,8 @@ def default_labels(dimension: Dimension) -> list[float]:
     bounds = dimension.coordinate.bounds
     if bounds is not None and bounds.maximum == 1:
         return [0.0, 0.1, 0.5]
-    return [0, 1]
+    least = 0 if bounds is None else int(bounds.minimum)
+    return [least, least + 1]
 
 
 def chosen_dimensions() -> dict[str, Dimension]:
@@ -316,7 +317,8 @@ def labels_along(dimension: Dimension) -> st.SearchStrategy[list[float]]:
     if bounds is not None and bounds.maximum == 1:
         return _ascending(_fractions, 4)
     if dimension.coordinate.dtype == "int64":
-        return _ascending(st.integers(0, 2**62), 3)
+        least = 0 if bounds is None else int(bounds.minimum)
+        return _ascending(st.integers(least, 2**62), 3)
     return _ascending(st.floats(0, 1e9, allow_subnormal=False), 3)
 
 

@@ -168,7 +168,7 @@ def values_without_a_measurement(dataset: xr.Dataset) -> Iterator[Damage]:
 
 def values_of_lower_precision(dataset: xr.Dataset) -> Iterator[Damage]:
     for table, variable in tables_of(dataset):
-        if variable.float32_only:
+        if variable.float32_only and any(True for _ in there(dataset, variable)):
             precision = table.book("precision")
             damaged = everywhere(dataset, precision, "bfloat16")
             told = f"{variable.name} at .* is there, but {variable.flag} or {precision}"
@@ -299,9 +299,12 @@ def coordinates_out_of_order(dataset: xr.Dataset) -> Iterator[Damage]:
         if dimension.known and dataset.sizes[name] > 1:
             yield Damage(dataset.isel({name: slice(None, None, -1)}), f"{name} at .* not follow")
         if (bounds := dimension.coordinate.bounds) is not None:
-            for value in (bounds.minimum - 0.1, bounds.maximum, np.nan):
+            whole = dimension.coordinate.dtype == "int64"
+            beyond = (bounds.minimum - 0.1, bounds.maximum, np.nan)
+            for value in (int(bounds.minimum) - 1,) if whole else beyond:
                 damaged = labelled(dataset, name, lambda v, x=value: np.append(v[:-1], x))
-                yield Damage(damaged, f"{name} at .* (is outside|does not rise)")
+                told = "(is outside|must be at least|does not rise)"
+                yield Damage(damaged, f"{name} at .* {told}")
         for variable in dimension.described_by:
             if variable.bounds is not None:
                 low = at_place(dataset, variable.name, (0,), variable.bounds.minimum - 1)

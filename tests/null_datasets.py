@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binom
 
+from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
-from analyses.comparing import PRIMARY_CUT
+from analyses.comparing import PARAMETERS, PRIMARY_CUT, curves_along
 from analyses.findings import Verdict
 from analyses.topics import CLAIMS, claim_of
 from analyses.verdicts import answer
@@ -96,6 +97,27 @@ def sums_on_either_side(ds, rng):
     ds["joint_loss"].loc[place] = turned.transpose(*held.dims).values
 
 
+def decompositions_on_either_side(ds, rng):
+    """CP keeps, at each ratio, what OUT keeps and as much more or less, by a coin for a network.
+
+    The other cuts are as OUT.
+    """
+    data = LayerData(ds)
+    coins = np.where(rng.random(ds.sizes["seed"]) < 0.5, -1, 1)
+    curves = curves_along(data, PARAMETERS, data["n_correct"], PRIMARY_CUT)
+    at = log2_ratio(data)
+    counts = ds["cp_n_correct"].transpose("layer", "cp_rank", "seed", "cp_form").values
+    for place in np.ndindex(counts.shape[:3]):
+        layer, seed = data.layers[place[0]], data.seeds[place[2]]
+        kept = curves[layer, seed].at(at.transpose("layer", "cp_rank", "seed").values[place])
+        if np.isfinite(kept) and counts[place][0] >= 0:
+            counts[place] = np.rint(kept + coins[place[2]] * 20 * (1 + place[0]))
+    for name in ("n_correct", "loss", "norm_loss", "compression_ratio", "rank"):
+        values = ds[name].transpose("mode", ...).values
+        there = values[1:] >= 0
+        values[1:][there] = np.broadcast_to(values[:1], values[1:].shape)[there]
+
+
 def random_directions(ds, rng):
     """In the place of every truncation's direction one of the random ones, which is then gone."""
     random = ds["random_directional_curvature"].transpose("direction", "layer", "seed").values
@@ -159,6 +181,7 @@ NULLS = {
     "cuts-parameters-pairs": Null(cuts_alike(*_PAIRS)),
     "two-mode": Null(cuts_alike(*SINGLE, *_PAIRS[1:])),
     "joint": Null(sums_on_either_side, PLANTED),
+    "cp": Null(decompositions_on_either_side, PLANTED),
     "curvature": Null(random_directions),
     "correlation": Null(answers_in_any_order),
 }

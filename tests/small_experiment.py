@@ -11,6 +11,7 @@ from compressibility.experiments.networks import Place
 from compressibility.measuring.sweep import measure
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.quantities.controls import Controls
+from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
@@ -26,6 +27,7 @@ PLANS = {
     "hessian": Hessian(images=64, eigenvalues=2, directions=4),
     "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
     "joint": Joint(THRESHOLDS),
+    "cp": CPDecomposition((1, 3), starts=2, sweeps=20),
 }
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
@@ -37,7 +39,7 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 3 + 4 * 2  # network, Hessian and joint; four quantities of two layers
+N_TASKS = 3 + 5 * 2  # network, Hessian and joint; five quantities of two layers
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

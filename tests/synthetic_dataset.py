@@ -9,6 +9,7 @@ import xarray as xr
 from compressibility.store.layer_sets import LAYER_SETS, members
 from compressibility.store.layout import blank
 from compressibility.store.schema import TABLES, Flag
+from compressibility.tensors.cp import highest_rank
 from compressibility.tensors.modes import CUTS, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
@@ -17,6 +18,7 @@ from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
 LEVELS = tuple(t for t in THRESHOLDS if t > 0)
 NAMES = ("conv1", "conv2", "conv3", "conv4")
 JOINT_MODES = ("OUT", "IN", "OUT,KW")
+CP_RANKS = (1, 4, 16, 32)
 SHAPES = ((16, 1, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3), (32, 32, 3, 3))
 
 
@@ -46,6 +48,8 @@ class Effects:
     flatness: float = 1.0
     """Curvature along truncations over the layer's average."""
     average_curvature: float = 0.02
+    cp: float = 1.0
+    """Factor of what CP loses, against a truncation of the same relative error."""
     interaction: float = 1.0
     """What several layers cost at once over the sum of what each costs alone."""
     noise: float = 0.1
@@ -86,6 +90,7 @@ def make(
             "eigenvalue_index": range(1, 6),
             "layer_set": LAYER_SETS,
             "joint_mode": JOINT_MODES,
+            "cp_rank": CP_RANKS,
         },
         tables=list(TABLES),
         attributes={
@@ -177,6 +182,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     v["loss"][...] = 0.1 + 0.5 * lost
     answer_held_out(ds)
     answer_jointly(ds, effects, start, lost, rng.spawn(1)[0])
+    answer_decomposed(ds, effects, start)
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]
@@ -241,6 +247,7 @@ def unmeasured(dataset, group):
 
 
 N_HELD_OUT = 400
+SIZES = ("out_channels", "in_channels", "kernel_height", "kernel_width")
 
 
 def answer_held_out(ds):
@@ -251,6 +258,34 @@ def answer_held_out(ds):
     v["held_out_baseline_n_correct"][...] = np.rint(share * v["baseline_n_correct"])
     counts = v["n_correct"]
     v["held_out_n_correct"][...] = np.where(counts < 0, -1, np.rint(share * counts))
+
+
+def answer_decomposed(ds, effects, start):
+    """CP with R components errs by the share 0.97^R, and costs what a truncation of that does."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    n, correct = int(ds["n_images"]), v["baseline_n_correct"]
+    for i, shape in enumerate(zip(*(ds[s].values.tolist() for s in SIZES), strict=True)):
+        for r, rank in enumerate(CP_RANKS):
+            if rank > highest_rank(shape):
+                continue
+            error = 0.97**rank
+            norm_loss = 1 - np.sqrt(1 - error**2)
+            lost = effects.cp * effects.strength * norm_loss**2 * np.ones(len(correct))
+            for f, form in enumerate(ds["cp_form"].values.tolist()):
+                counts = np.rint(n / (1 + np.exp(np.minimum(lost - start, 2.2)))).astype(np.int64)
+                at = (f, i, r)
+                v["cp_n_correct"][at] = counts
+                v["cp_accuracy"][at] = counts / n
+                v["cp_n_lost"][at] = np.maximum(correct - counts, 0)
+                v["cp_n_gained"][at] = np.maximum(counts - correct, 0)
+                v["cp_loss"][at] = 0.1 + 0.5 * lost
+                v["cp_relative_error"][at] = error
+                v["cp_largest_component"][at] = 2.0 if form == "fitted" else 1.0
+                v["cp_sensitivity"][at] = 40.0 if form == "fitted" else 20.0
+                v["cp_n_sweeps"][at] = 50
+            v["cp_error_spread"][i, r] = 0.01
+            v["cp_n_diverged"][i, r] = 0
+            v["cp_parameters"][i, r] = rank * sum(shape)
 
 
 def answer_jointly(ds, effects, start, lost, rng):

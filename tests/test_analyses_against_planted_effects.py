@@ -12,6 +12,7 @@ import xarray as xr
 
 from analyses import entropies
 from analyses.claims.correlation_loss import TELLS, rank_correlations
+from analyses.claims.cp import BETTER_THAN_TRUNCATION
 from analyses.claims.curvature import FLATTER
 from analyses.claims.cuts import (
     AT_EQUAL_NORM_LOSS,
@@ -119,6 +120,16 @@ def test_reversed_effects_contradict(reversed_, key):
     found = answer(claim, LayerData(reversed_))
     assert found.verdict is Verdict.CONTRADICTED
     assert all(f.interval.high < 0 for f in found.findings if f.verdict is Verdict.CONTRADICTED)
+
+
+@pytest.mark.parametrize(
+    ("cp", "verdict"), [(0.01, Verdict.SUPPORTED), (60.0, Verdict.CONTRADICTED)]
+)
+def test_cp_that_loses_little_or_much_is_told(cp, verdict):
+    """At ratios where cuts lose much, and where they lose little."""
+    ds = make(Effects(cp=cp, strength=20 if cp < 1 else 4), np.random.default_rng(8), n_images=5000)
+    found = answer(BETTER_THAN_TRUNCATION, LayerData(ds))
+    assert found.verdict is verdict
 
 
 def by_other(found):

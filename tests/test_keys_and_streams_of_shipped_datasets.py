@@ -71,6 +71,7 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
         ("curvature", 4),
         ("joint", 5),
         ("held_out", 6),
+        ("cp", 7),
     ],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
@@ -87,7 +88,9 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
     return content_key(quantity, scope, layer, **settings)
 
 
-@pytest.mark.parametrize("table", ["truncation", "held_out", "controls", "curvature", "joint"])
+@pytest.mark.parametrize(
+    "table", ["truncation", "held_out", "controls", "curvature", "joint", "cp"]
+)
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
     keys = [
@@ -100,13 +103,13 @@ def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls", "joint"])
+@pytest.mark.parametrize("table", ["truncation", "controls", "joint", "cp"])
 def test_a_key_feels_the_number_of_test_images(table) -> None:
     plan = PLANS[table]
     assert _key(plan, Scope(1, 100)) != _key(plan, Scope(1, 101)) != _key(plan, Scope(1))
 
 
-@pytest.mark.parametrize("table", ["controls", "hessian", "curvature"])
+@pytest.mark.parametrize("table", ["controls", "hessian", "curvature", "cp"])
 def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
     assert _key(PLANS[table], Scope(1)) != _key(PLANS[table], Scope(2))
 
@@ -127,6 +130,9 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("curvature", {"thresholds": (0.0, 0.1, 0.41)}),
         ("joint", {"thresholds": (0.0, 0.1, 0.41)}),
         ("joint", {"cuts": ("OUT",)}),
+        ("cp", {"ranks": (1, 2)}),
+        ("cp", {"starts": 3}),
+        ("cp", {"sweeps": 21}),
     ],
 )
 def test_a_key_feels_the_plan(table, change) -> None:

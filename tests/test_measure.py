@@ -299,6 +299,7 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
         ("norm_loss_level", {"controls": replace(PLANS["controls"], norm_loss_levels=(0.1,))}),
         ("direction", {"curvature": replace(PLANS["curvature"], directions=5)}),
         ("eigenvalue_index", {"hessian": replace(PLANS["hessian"], eigenvalues=3)}),
+        ("cp_rank", {"cp": replace(PLANS["cp"], ranks=(1, 2))}),
         ("joint_mode", {"joint": replace(PLANS["joint"], cuts=("OUT", "KH"))}),
     ],
 )

@@ -356,7 +356,7 @@ def test_what_is_infinite_is_null_in_json(one):
 
 def test_one_network_gets_estimates_and_no_intervals(one):
     text = page(one)
-    assert len(one.drawings) == 16
+    assert len(one.drawings) == 17
     assert "1 (seed 0): estimates only" in text
     findings = [f for answer in one.answers for f in answer.findings]
     told = [interval_text(f.interval) for f in findings]

@@ -9,6 +9,7 @@ from compressibility.experiments.experiment import Experiment, ExperimentError
 from compressibility.networks.architectures import ResNet50, VanillaCNN
 from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
+from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
@@ -54,7 +55,7 @@ _EVERY: Final = (
         architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
         recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
         seeds=_EIGHT_SEEDS,
-        plans=(*_WITH_CURVATURE, Joint()),
+        plans=(*_WITH_CURVATURE, Joint(), CPDecomposition((1, 4, 16, 32), sweeps=100)),
     ),
     *(
         Experiment(

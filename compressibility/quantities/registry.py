@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from compressibility.quantities.controls import Controls
+from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
@@ -21,6 +22,7 @@ _EVERY: Final[tuple[type[Quantity], ...]] = (
     Hessian,
     Curvature,
     Joint,
+    CPDecomposition,
 )
 _CORE: Final = Network.table
 

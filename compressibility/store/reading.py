@@ -212,22 +212,24 @@ class LayerData:
         ratio = self["compression_ratio"]
         return ratio.copy(data=np.log2(ratio.where(ratio > 0).values))
 
-    def _accuracy_change(self, counts: xr.DataArray) -> xr.DataArray:
+    def change_of_accuracy(self, counts: xr.DataArray) -> xr.DataArray:
+        """Accuracy of some counts of right answers minus the untouched network's, of 1."""
         return (counts - self["baseline_n_correct"]) / self.n_images
 
-    def _logit_change(self, counts: xr.DataArray) -> xr.DataArray:
+    def change_of_logit(self, counts: xr.DataArray) -> xr.DataArray:
+        """Log-odds of some counts of right answers minus the untouched network's."""
         before = logit(self["baseline_n_correct"], self.n_images)
         return logit(counts, self.n_images) - before
 
     @cached_property
     def accuracy_change(self) -> xr.DataArray:
         """Accuracy after minus before, in points of 1, (layer, mode, threshold, seed)."""
-        return self._accuracy_change(self["n_correct"])
+        return self.change_of_accuracy(self["n_correct"])
 
     @cached_property
     def logit_change(self) -> xr.DataArray:
         """Log-odds of a correct answer, after minus before, (layer, mode, threshold, seed)."""
-        return self._logit_change(self["n_correct"])
+        return self.change_of_logit(self["n_correct"])
 
     @cached_property
     def loss_change(self) -> xr.DataArray:
@@ -240,12 +242,12 @@ class LayerData:
 
         At the norm loss 0, which is put in front of the measured ones, nothing changes.
         """
-        return _with_no_change(self._accuracy_change(self["perturbed_n_correct"]))
+        return _with_no_change(self.change_of_accuracy(self["perturbed_n_correct"]))
 
     @cached_property
     def perturbed_logit_change(self) -> xr.DataArray:
         """As `logit_change`, under the random perturbation; see `perturbed_accuracy_change`."""
-        return _with_no_change(self._logit_change(self["perturbed_n_correct"]))
+        return _with_no_change(self.change_of_logit(self["perturbed_n_correct"]))
 
     @cached_property
     def perturbed_loss_change(self) -> xr.DataArray:

@@ -27,6 +27,7 @@ from compressibility.store.declarations import (
     Variable,
 )
 from compressibility.store.tables.controls import CONTROLS
+from compressibility.store.tables.cp import CP
 from compressibility.store.tables.curvature import CURVATURE
 from compressibility.store.tables.held_out import HELD_OUT
 from compressibility.store.tables.hessian import HESSIAN
@@ -66,7 +67,8 @@ CORE: Final = NETWORK
 """The table that every dataset has."""
 
 TABLES: Final[dict[str, Table]] = {
-    table.name: table for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT)
+    table.name: table
+    for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT, CP)
 }
 """Every table by its name, the core first."""
 

@@ -12,6 +12,10 @@ from compressibility.tensors.chains import Chain, Link
 from compressibility.tensors.fitting import four, normalised, on_numpy
 from compressibility.tensors.modes import Mode
 
+CP_FORMS: Final = ("fitted", "corrected")
+"""A fit as it was found, and with components as small as they get at its error."""
+HIGHEST_RANK: Final = 256
+"""Beyond it no kernel is decomposed."""
 DIVERGENCE: Final = 10.0
 """Largest component norm / ‖K‖ above which a CP fit counts as diverged: its components cancel."""
 
@@ -100,7 +104,7 @@ class CP:
 
 @dataclass(frozen=True, eq=False)
 class CPStarts:
-    """CP fits of one kernel from several random starts.
+    """CP fits of one kernel from several starts.
 
     Attributes:
         fits: One fit a start, at least one.
@@ -129,13 +133,16 @@ def cp(
     max_sweeps: int = 500,
     tolerance: float = 1e-8,
     l2_reg: float = 1e-5,
+    singular: bool = False,
 ) -> CP:
-    """Fit a CP decomposition from one random start, by alternating least squares.
+    """Fit a CP decomposition from one start, by alternating least squares.
 
     Args:
         kernel: Kernel of shape (out, in, kh, kw), or (out, in), of any real dtype.
         rank: Number of components, at least 1.
         rng: Source of the start: factors of uniformly distributed unit columns.
+        singular: Start from the leading singular vectors of the kernel along each mode instead, and
+            from random columns only beyond those.
         max_sweeps: Sweeps at most.
         tolerance: Change of the relative error in a sweep below which the fit has converged.
         l2_reg: Ridge on the factors of the kernel scaled to unit norm. It keeps the components
@@ -146,7 +153,7 @@ def cp(
         ValueError: The array is no kernel, holds NaN or infinity, or the rank is
             below 1.
 
-    Source: Kolda and Bader, SIAM Review 51 (2009) 455, section 3.4.
+    Source: Kolda and Bader, SIAM Review 51 (2009) 455, section 3.4, both starts included.
 
     Examples:
         >>> product = np.einsum("o,i,h,w->oihw", *(np.arange(1.0, n + 1) for n in (8, 4, 3, 3)))
@@ -160,6 +167,8 @@ def cp(
     if rank < 1:
         raise ValueError(f"CP rank {rank} has no component: choose at least 1")
     start = [_unit_columns(rng.standard_normal((size, rank))) for size in unit.shape]
+    if singular:
+        start = [_led(columns, unit, mode) for mode, columns in enumerate(start)]
     if norm == 0:
         weights, factors = canonical(np.zeros(rank), start)
         return CP(weights, factors, 0.0, 0.0, 0, True)
@@ -204,8 +213,9 @@ def cp_starts(
     max_sweeps: int = 500,
     tolerance: float = 1e-8,
     l2_reg: float = 1e-5,
+    singular_first: bool = False,
 ) -> CPStarts:
-    """Fit a CP decomposition from several random starts; see `cp`.
+    """Fit a CP decomposition from several starts; see `cp`.
 
     Args:
         kernel: Kernel of shape (out, in, kh, kw), or (out, in), of any real dtype.
@@ -215,6 +225,7 @@ def cp_starts(
         max_sweeps: Sweeps at most, each start.
         tolerance: Change of the relative error in a sweep below which a fit has converged.
         l2_reg: Ridge on the factors.
+        singular_first: Take the first start from singular vectors; the others are random.
 
     Raises:
         ValueError: As for `cp`, or there is no start.
@@ -231,10 +242,31 @@ def cp_starts(
         raise ValueError(f"{n_starts} starts give no fit: choose at least 1")
     return CPStarts(
         tuple(
-            cp(kernel, rank, rng, max_sweeps=max_sweeps, tolerance=tolerance, l2_reg=l2_reg)
-            for _ in range(n_starts)
+            cp(
+                kernel,
+                rank,
+                rng,
+                max_sweeps=max_sweeps,
+                tolerance=tolerance,
+                l2_reg=l2_reg,
+                singular=singular_first and number == 0,
+            )
+            for number in range(n_starts)
         )
     )
+
+
+def highest_rank(shape: Sequence[int]) -> int:
+    """The rank beyond which a CP decomposition of a kernel need not go, `HIGHEST_RANK` at most.
+
+    The product of all sizes but the largest: with so many components every kernel is exact.
+
+    Examples:
+        >>> highest_rank((64, 3, 3, 3)), highest_rank((64, 32, 3, 3))
+        (27, 256)
+    """
+    sizes = sorted(shape)
+    return min(HIGHEST_RANK, int(np.prod(sizes[:-1])))
 
 
 def cp_kernel(weights: Floats, factors: Sequence[Floats]) -> Floats:
@@ -292,6 +324,13 @@ def canonical(
     units[0] = units[0] * np.prod(signs, axis=0) * np.where(signed < 0, -1, 1)
     order = np.argsort(-np.abs(signed), kind="stable")
     return np.abs(signed)[order], four([unit[:, order] for unit in units])
+
+
+def _led(columns: Floats, unit: Floats, mode: int) -> Floats:
+    """Columns that begin with the left singular vectors of a kernel along one mode."""
+    matrix = np.moveaxis(unit, mode, 0).reshape(unit.shape[mode], -1)
+    vectors = np.linalg.svd(matrix, full_matrices=False)[0][:, : columns.shape[1]]
+    return np.hstack([vectors, columns[:, vectors.shape[1] :]])
 
 
 def _unit_columns(factor: Floats) -> Floats:

@@ -1,0 +1,189 @@
+"""Does a CP decomposition keep more accuracy than a truncation of as many parameters?
+
+Exploratory: the paper uses CP beside the SVD, and does not set one against the other. Statistic,
+one comparison a cut: for each network the mean over layers of the difference in the share of the
+accuracy above chance that is kept, the best CP fit of several starts minus the truncation along the
+cut, at the compression ratios of the fits, as far as the cut reaches, averaged over the logarithm
+of the ratio from 1. Robustness: the fits after their error-preserving correction.
+"""
+
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from analyses.choices import PRIMARY, RATIOS, Scale
+from analyses.comparing import PARAMETERS, CurveByCell, mean_difference, scaled_curves
+from analyses.findings import (
+    Choices,
+    Claim,
+    Comparison,
+    Evidence,
+    Finding,
+    Robustness,
+    Rule,
+    Told,
+    Verdict,
+)
+from analyses.samples import Sample, sample, tabulate
+from analyses.statistics import sign_flip_test
+from analyses.words import plain, points, sureness, undetectable
+from compressibility.store.curves import curves
+from compressibility.store.cuts import MODES
+from compressibility.store.reading import LayerData
+from compressibility.tensors.cp import CP_FORMS, DIVERGENCE
+
+FITTED, CORRECTED = CP_FORMS
+_LACKING: Final = "CP decompositions and truncations are not both measured"
+
+
+def log2_ratio(data: LayerData) -> xr.DataArray:
+    """Base-2 logarithm of the compression ratio of the decompositions, (layer, cp_rank, seed).
+
+    Raises:
+        NotMeasuredError: The dataset has no CP decompositions.
+    """
+    ratio = data["parameters"] / data["cp_parameters"]
+    return ratio.copy(data=np.log2(ratio.values))
+
+
+def cp_curves(data: LayerData, form: str, scale: Scale = PRIMARY) -> CurveByCell:
+    """What CP decompositions of one form keep, on a scale, against the log of the ratio.
+
+    By layer and seed.
+
+    Raises:
+        NotMeasuredError: The dataset has no CP decompositions.
+    """
+    right, loss = (data[name].sel(cp_form=form, drop=True) for name in ("cp_n_correct", "cp_loss"))
+    changes = scale.counted(data, right, loss)
+    links = {seed: scale.link(data, seed) for seed in data.seeds}
+    found = curves(
+        log2_ratio(data),
+        changes,
+        along="cp_rank",
+        by=("layer", "seed"),
+        link=lambda key: links[key[1]],
+    )
+    return {(layer, seed): curve for (layer, seed), curve in found.items()}
+
+
+def _minus_truncation(
+    data: LayerData, cut: str, form: str, scale: Scale, end: float
+) -> xr.DataArray:
+    first, second = cp_curves(data, form, scale), scaled_curves(data, PARAMETERS, scale, cut)
+
+    def cell(layer: str, seed: int) -> float:
+        curve, other = first[layer, seed], second[layer, seed]
+        both = len(curve) and len(other)
+        return mean_difference(curve, other, 0.0, end) if both else float("nan")
+
+    return tabulate(data, cell)
+
+
+def _difference(
+    data: LayerData,
+    comparison: Comparison,
+    scale: Scale = PRIMARY,
+    end: float = PARAMETERS.highest,
+) -> Sample:
+    return sample(_minus_truncation(data, comparison.other, FITTED, scale, end), _LACKING)
+
+
+def _corrected(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    end = PARAMETERS.highest
+    table = _minus_truncation(data, comparison.other, CORRECTED, PRIMARY, end)
+    values = sample(table.where(found.present)).values
+    return Robustness(
+        "the fits after their error-preserving correction",
+        float(values.mean()),
+        PRIMARY.unit,
+        sign_flip_test(values, rng=np.random.default_rng(0)),
+    )
+
+
+def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
+    absent = len(data.layers) - len(found.layers)
+    if not absent:
+        return ()
+    return (
+        f"against {comparison.other} in {len(found.layers)} of {len(data.layers)} layers; in the "
+        "others the cut does not exist, is another one, or no rank lies where it compresses",
+    )
+
+
+def _told(evidence: Evidence) -> Told:
+    found = evidence.findings
+    low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
+    return Told(
+        found=f"{_by_cut(found)}. The accuracy above chance kept by CP, less that by the "
+        f"truncation, ranges from {points(low.estimate)} (against {low.other}) to "
+        f"{points(high.estimate)} (against {high.other}). {_health(evidence.data)}",
+        sure=sureness(found),
+        unseen=(
+            undetectable(found),
+            "Ranks on a coarse grid, alternating least squares with a small ridge and as many "
+            "sweeps as were allowed: another algorithm may find better fits.",
+            *dict.fromkeys(t for s in evidence.samples.values() for t in s.left_out),
+        ),
+    )
+
+
+def _by_cut(found: tuple[Finding, ...]) -> str:
+    few = not all(f.is_decidable for f in found)
+    start = "By the estimates from few networks alone, at" if few else "At"
+    said = [
+        f"{what} along {'; '.join(cuts)}"
+        for what, verdict in (
+            ("more accuracy than truncations", Verdict.SUPPORTED),
+            ("less than truncations", Verdict.CONTRADICTED),
+            ("an amount that could not be told from that of truncations", Verdict.UNDECIDED),
+            ("more or less, by layer, than truncations", Verdict.DEPENDS),
+        )
+        if (cuts := [f.other for f in found if f.leaning is verdict])
+    ]
+    return f"{start} equal parameters CP keeps {', '.join(said)}"
+
+
+def _health(data: LayerData) -> str:
+    """How often fits degenerate, and what the correction changes."""
+    diverged, largest, sensitivity = (
+        data[name] for name in ("cp_n_diverged", "cp_largest_component", "cp_sensitivity")
+    )
+    with_some = float((diverged > 0).where(diverged.notnull()).mean())
+    before, after = (float(largest.sel(cp_form=form).max()) for form in (FITTED, CORRECTED))
+    factor = (sensitivity.sel(cp_form=FITTED) / sensitivity.sel(cp_form=CORRECTED)).median()
+    accuracy = data["cp_n_correct"] / data.n_images
+    change = accuracy.sel(cp_form=CORRECTED) - accuracy.sel(cp_form=FITTED)
+    return (
+        f"Of the fits {100 * with_some:.0f} % have a start that diverged (a component above "
+        f"{DIVERGENCE:g} times the kernel); the largest component of a best fit is {plain(before)} "
+        f"times the kernel's norm, {plain(after)} after the correction, which divides the "
+        f"sensitivity by {plain(float(factor))} (median) and changes the accuracy by "
+        f"{points(float(change.mean()))} on average, {points(float(change.min()))} to "
+        f"{points(float(change.max()))}."
+    )
+
+
+BETTER_THAN_TRUNCATION: Final = Claim(
+    key="cp",
+    title="CP against truncation",
+    question="Does a CP decomposition keep more accuracy than a truncation of as many parameters?",
+    claim="At equal parameters a layer's CP decomposition loses less accuracy than its truncation, "
+    "whatever the cut.",
+    null="The difference is symmetric about zero over networks.",
+    statistic="difference in the share of the accuracy above chance that is kept, CP decomposition "
+    "minus truncation along the cut, averaged over the logarithm of the compression ratio, from 1 "
+    "as far as both reach, and over layers",
+    unit=PRIMARY.unit,
+    comparisons=tuple(Comparison("CP", cut) for cut in MODES),
+    needs=("truncation", "cp"),
+    lacking=_LACKING,
+    measure=_difference,
+    check=_corrected,
+    tell=_told,
+    limits=_limits,
+    choices=Choices(_difference, lambda _: RATIOS),
+    rule=Rule.EVERY_MEASURED,
+    exploratory=True,
+)

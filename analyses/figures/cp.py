@@ -1,0 +1,90 @@
+"""Accuracy of CP decompositions, fitted and corrected, beside that of truncations."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from analyses.choices import PRIMARY
+from analyses.claims.cp import CORRECTED, FITTED, cp_curves
+from analyses.comparing import PARAMETERS, mean_curve, scaled_curves
+from analyses.figures.panels import grid, key, layer_title, line
+from analyses.figures.plot import Answers, Plot
+from analyses.figures.style import CUT_COLOURS, INK, QUIET, cut_style
+from analyses.figures.tables import averaged, by, few, joined, means, selection
+from compressibility.store.curves import Curve
+from compressibility.store.reading import LayerData
+
+_FORMS: Final[dict[str, dict[str, Any]]] = {
+    f"CP, {FITTED}": {"color": INK, "lw": 2.1, "marker": "o", "ms": 3.5, "zorder": 6},
+    f"CP, {CORRECTED}": {"color": INK, "lw": 1.4, "ls": (0, (3, 2)), "marker": "x", "zorder": 7},
+}
+_LIMITS: Final = ((-0.5, 8.0), (-4.0, 108.0))
+_X: Final = "log2_compression_ratio"
+
+
+def _table(data: LayerData, _: Answers) -> DataFrame:
+    return joined(_parts(data))
+
+
+def _parts(data: LayerData) -> Iterator[DataFrame]:
+    series = {f"CP, {form}": cp_curves(data, form) for form in (FITTED, CORRECTED)}
+    series |= {mode: scaled_curves(data, PARAMETERS, PRIMARY, mode) for mode in data.modes}
+    for layer in few(data.measured_layers):
+        for name, found in series.items():
+            present = [c for seed in data.seeds if len(c := found[layer, seed])]
+            joint = _at_ranks(present) if name in _FORMS else mean_curve(present, *_LIMITS[0])
+            kept = None if joint is None else Curve(joint.x, 100 * (1 + joint.y))
+            yield means(kept, _X, "kept", {"layer": layer, "series": name})
+
+
+def _at_ranks(curves: list[Curve]) -> Curve | None:
+    """The ranks that all networks have: their compression ratios are equal."""
+    if not curves:
+        return None
+    shared = [x for x in curves[0].x if all(x in c.x for c in curves)]
+    return Curve(np.array(shared), np.stack([c.y[np.isin(c.x, shared)] for c in curves]))
+
+
+def _draw(table: DataFrame, narrow: bool) -> Figure:
+    layers = table["layer"].unique()
+    panels = grid(len(layers), narrow=narrow, legend_rows=3 if narrow else 2, limits=_LIMITS)
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
+        layer_title(axes, layer, narrow=narrow)
+        axes.axhline(100, color=QUIET, ls=":", lw=1)
+        axes.axvline(0, color=QUIET, lw=0.8, alpha=0.7)
+        for name, here in by(rows, "series"):
+            style = _FORMS.get(name) or {**cut_style(name), "linewidth": 1.1}
+            line(axes, here, _X, "kept", style, label=name, band=name in _FORMS)
+        axes.set_xticks(range(0, 9, 2), [f"{2**t}" for t in range(0, 9, 2)])
+        axes.set_yticks([0, 50, 100])
+    panels.label("compression ratio", "kept (%)")
+    drawn = set(table["series"])
+    entries = [(name, style) for name, style in _FORMS.items() if name in drawn]
+    entries += [(mode, cut_style(mode)) for mode in CUT_COLOURS if mode in drawn]
+    key(panels, entries, columns=3 if narrow else 5)
+    return panels.figure
+
+
+def _caption(data: LayerData) -> str:
+    what = (
+        f"{averaged(data)}, bands of CP: 95 % t-interval" if len(data.seeds) > 1 else "one network"
+    )
+    return (
+        "Accuracy above chance in % of the untouched network's, one kernel replaced by its CP "
+        "decomposition (black: the best of the starts, and its error-preserving correction; a mark "
+        f"for each rank) or truncated along a cut, against the compression ratio ({what}). Right "
+        f"of the grey line both compress.{selection(data)}"
+    )
+
+
+CP_FIGURE: Final = Plot(
+    name="cp",
+    title="CP decompositions and truncations against compression",
+    caption=_caption,
+    table=_table,
+    draw=_draw,
+    illustrates="cp",
+)
