@@ -184,6 +184,17 @@ def test_the_table_fits_a_terminal_of_80_columns_and_says_what_was_not_tested(wh
     assert answer.verdict.value in depth
 
 
+def test_claims_that_lack_the_same_are_told_together(dataset):
+    without = chapter("no-classes", dataset.drop_attrs().assign_attrs(
+        {k: v for k, v in dataset.attrs.items() if k != "n_classes"}
+    ))  # fmt: skip
+    out = io.StringIO()
+    print_table([without], Console(file=out, width=80))
+    told = " ".join(out.getvalue().split())
+    assert told.count("set its attribute n_classes") == 1
+    assert "Not tested on no-classes: Depth; Depth, against random noise; " in told
+
+
 def test_html_is_valid_to_a_strict_parser(whole, one, resnet, page_of_whole):
     """Oracle: html5lib's strict parser, which stops at the first error of the HTML standard."""
     texts = [index([whole, one, resnet]), page_of_whole, page(one), page(resnet)]

@@ -65,8 +65,11 @@ def print_table(chapters: Sequence[Chapter], console: Console) -> None:
             if not answer.findings:
                 what = (answer.claim.title, answer.told.found)
                 untested.setdefault(what, []).append(chapter.name)
+    alike: dict[tuple[str, str], list[str]] = {}
     for (title, reason), names in untested.items():
-        told = f"Not tested on {listed(names)}: {title}. {reason}"
+        alike.setdefault((listed(names), reason), []).append(title)
+    for (where, reason), titles in alike.items():
+        told = f"Not tested on {where}: {'; '.join(titles)}. {reason}"
         console.print(told, highlight=False, markup=False)
 
 
