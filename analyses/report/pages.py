@@ -12,7 +12,7 @@ from analyses.report.beside import cell_text, layers
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
 from analyses.topics import TOPICS
-from analyses.words import interval_text, number, p_text, plain, verdict_text
+from analyses.words import interval_text, lowered, number, p_text, plain, verdict_text
 from compressibility.version import __version__
 
 INDEX: Final = "index.html"
@@ -69,6 +69,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         verdict=verdict_text,
         interval=interval_text,
+        lowered=lowered,
         number=number,
         plain=plain,
         p=p_text,
