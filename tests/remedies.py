@@ -11,10 +11,9 @@ import numpy as np
 import scipy.stats
 
 from analyses.statistics import sign_flip_test
-from tests.calibration import LAWS, N_NETWORKS, Law
+from tests.calibration import LAWS, N_NETWORKS, Law, median
 
 DRAWS = 2000
-LARGE = 1_000_000
 
 Test = Callable[[np.ndarray], float]
 
@@ -39,11 +38,6 @@ def rejected(test: Test, law: Law, shift: float, draws: int) -> float:
     rng = np.random.default_rng(0)
     tables = (law.draw(rng, (N_NETWORKS, 1))[:, 0] + shift for _ in range(draws))
     return sum(test(values) <= 0.05 for values in tables) / draws
-
-
-def median(law: Law) -> float:
-    """Of single networks, by as many draws as make it sure to two digits."""
-    return float(np.median(law.draw(np.random.default_rng(1), (LARGE, 1))))
 
 
 def main(draws: int = DRAWS) -> None:

@@ -165,7 +165,7 @@ def test_a_kernel_of_known_rank_is_found_and_one_of_border_rank_diverges(subject
 def test_the_singular_start_solves_an_orthogonal_kernel_at_once() -> None:
     """Of orthogonal factors of distinct weights singular vectors are the factors."""
     rng = np.random.default_rng(3)
-    factors = [np.linalg.qr(rng.standard_normal((n, n)))[0][:, :3] for n in (8, 6, 4, 3)]
+    factors = [np.linalg.qr(rng.standard_normal((n, n)))[0][:, :3] for n in (9, 8, 7, 6)]
     kernel = cp_kernel(np.array([3.0, 2.0, 1.0]), factors)
     found = cp(kernel, 3, rng, l2_reg=0, singular=True)
     assert found.relative_error < 1e-12
