@@ -359,3 +359,33 @@ def test_differences_are_the_findings(three):
             assert lines[panel, f"{f.other}, networks"].get_xdata().tolist() == networks
             ends = lines[panel, f"{f.other}, interval"].get_xdata()
             assert list(ends) == interval
+
+
+def test_cp_decompositions_are_drawn_at_their_ratios(three):
+    """Oracle: parameters counted by the shapes, and each network's counts."""
+    ds, table = three.dataset, three.tables["cp"]
+    shapes = dict(zip(NAMES, SHAPES, strict=True))
+    rows = table[table["series"].str.startswith("CP")]
+    assert set(rows["layer"]) == set(NAMES)
+    for row in rows.to_dict("records"):
+        form = row["series"].removeprefix("CP, ")
+        shape = shapes[row["layer"]]
+        [rank] = [
+            r
+            for r in ds["cp_rank"].values
+            if np.isclose(np.prod(shape) / (r * sum(shape)), 2 ** row["log2_compression_ratio"])
+        ]
+        here = ds.sel(layer=row["layer"], cp_form=form, cp_rank=rank)
+        before = ds["baseline_n_correct"].values
+        kept = 100 * (here["cp_n_correct"].values - 200) / (before - 200)
+        found = (row["kept"], row["low"], row["high"])
+        assert found == pytest.approx(mean_and_t(kept), rel=1e-9)
+    for row in table[table["series"].isin(SEVEN)].iloc[::41].to_dict("records"):
+        at = row["log2_compression_ratio"]
+        where = {"layer": row["layer"], "mode": row["series"]}
+        x = np.log2(ds["compression_ratio"])
+        kept = [
+            100 + float(change_above_chance(at, x, ds, where | {"seed": seed}))
+            for seed in ds["seed"].values
+        ]
+        assert row["kept"] == pytest.approx(np.mean(kept), rel=1e-9)
