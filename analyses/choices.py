@@ -106,3 +106,7 @@ RATIOS: Final[Reaches] = MappingProxyType(
     {"ratio to 2": 1.0, "ratio to 4": 2.0, "ratio to 8": 3.0, "any ratio": 64.0}
 )
 """Base-2 logarithms of compression ratios."""
+ERRORS: Final[Reaches] = MappingProxyType(
+    {f"relative error to {end}": end for end in (0.4, 0.6, 0.75)} | {"to 0.87": 0.75**0.5}
+)
+"""The last is that of the norm loss 0.5."""

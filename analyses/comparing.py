@@ -55,6 +55,14 @@ PARAMETERS: Final = Axis(
     "parameters", lambda data: data.log2_ratio, 64.0, "compression ratios", lambda x: 2**x
 )
 """Base-2 logarithm of the compression ratio, from a ratio of 1."""
+RELATIVE_ERROR: Final = Axis(
+    "relative error",
+    lambda data: data["relative_error"],
+    (1 - (1 - LARGEST_NORM_LOSS) ** 2) ** 0.5,
+    "relative errors",
+    lambda x: x,
+)
+"""Up to that of the largest norm loss: squared, it is 1 - (1 - norm loss)²."""
 
 
 def curves_along(data: LayerData, axis: Axis, y: xr.DataArray, mode: str) -> CurveByCell:

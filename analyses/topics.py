@@ -9,7 +9,8 @@ from typing import Final
 
 from analyses.claims.controls import LESS_ENTANGLED
 from analyses.claims.correlation_loss import TELLS
-from analyses.claims.cp import BETTER_THAN_TRUNCATION
+from analyses.claims.cp import AT_EQUAL_ERROR
+from analyses.claims.cp import AT_EQUAL_PARAMETERS as CP_AT_EQUAL_PARAMETERS
 from analyses.claims.curvature import FLATTER
 from analyses.claims.cuts import (
     AT_EQUAL_NORM_LOSS,
@@ -150,7 +151,7 @@ TOPICS: Final = (
     Topic(
         "cp",
         "CP, or a cut?",
-        (BETTER_THAN_TRUNCATION,),
+        (CP_AT_EQUAL_PARAMETERS, AT_EQUAL_ERROR),
         (CP_FIGURE,),
         CP,
         (
@@ -160,6 +161,8 @@ TOPICS: Final = (
             "cp_parameters",
             "cp_sensitivity",
             "cp_largest_component",
+            "cp_relative_error",
+            "relative_error",
         ),
     ),
     Topic(

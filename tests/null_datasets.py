@@ -8,6 +8,7 @@ that the null holds exactly, whatever the networks are. A new claim needs a line
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -15,7 +16,7 @@ from scipy.stats import binom
 
 from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
-from analyses.comparing import PARAMETERS, PRIMARY_CUT, curves_along
+from analyses.comparing import PARAMETERS, PRIMARY_CUT, RELATIVE_ERROR, curves_along
 from analyses.findings import Verdict
 from analyses.topics import CLAIMS, claim_of
 from analyses.verdicts import answer
@@ -97,22 +98,23 @@ def sums_on_either_side(ds, rng):
     ds["joint_loss"].loc[place] = turned.transpose(*held.dims).values
 
 
-def decompositions_on_either_side(ds, rng):
-    """CP keeps, at each ratio, what OUT keeps and as much more or less, by a coin for a network.
+def decompositions_on_either_side(axis, ds, rng):
+    """CP keeps what OUT keeps at its ratio or error, and as much more or less, by a network's coin.
 
     The other cuts are as OUT.
     """
     data = LayerData(ds)
     coins = np.where(rng.random(ds.sizes["seed"]) < 0.5, -1, 1)
-    curves = curves_along(data, PARAMETERS, data["n_correct"], PRIMARY_CUT)
-    at = log2_ratio(data)
+    curves = curves_along(data, axis, data["n_correct"], PRIMARY_CUT)
+    error = data["cp_relative_error"].sel(cp_form="fitted", drop=True)
+    at = log2_ratio(data) if axis is PARAMETERS else error
     counts = ds["cp_n_correct"].transpose("layer", "cp_rank", "seed", "cp_form").values
     for place in np.ndindex(counts.shape[:3]):
         layer, seed = data.layers[place[0]], data.seeds[place[2]]
         kept = curves[layer, seed].at(at.transpose("layer", "cp_rank", "seed").values[place])
         if np.isfinite(kept) and counts[place][0] >= 0:
             counts[place] = np.rint(kept + coins[place[2]] * 20 * (1 + place[0]))
-    for name in ("n_correct", "loss", "norm_loss", "compression_ratio", "rank"):
+    for name in ("n_correct", "loss", "norm_loss", "relative_error", "compression_ratio", "rank"):
         values = ds[name].transpose("mode", ...).values
         there = values[1:] >= 0
         values[1:][there] = np.broadcast_to(values[:1], values[1:].shape)[there]
@@ -181,7 +183,8 @@ NULLS = {
     "cuts-parameters-pairs": Null(cuts_alike(*_PAIRS)),
     "two-mode": Null(cuts_alike(*SINGLE, *_PAIRS[1:])),
     "joint": Null(sums_on_either_side, PLANTED),
-    "cp": Null(decompositions_on_either_side, PLANTED),
+    "cp": Null(partial(decompositions_on_either_side, PARAMETERS), PLANTED),
+    "cp-error": Null(partial(decompositions_on_either_side, RELATIVE_ERROR), PLANTED),
     "curvature": Null(random_directions),
     "correlation": Null(answers_in_any_order),
 }

@@ -12,7 +12,8 @@ import xarray as xr
 
 from analyses import entropies
 from analyses.claims.correlation_loss import TELLS, rank_correlations
-from analyses.claims.cp import BETTER_THAN_TRUNCATION
+from analyses.claims.cp import AT_EQUAL_ERROR
+from analyses.claims.cp import AT_EQUAL_PARAMETERS as CP_AT_EQUAL_PARAMETERS
 from analyses.claims.curvature import FLATTER
 from analyses.claims.cuts import (
     AT_EQUAL_NORM_LOSS,
@@ -128,8 +129,19 @@ def test_reversed_effects_contradict(reversed_, key):
 def test_cp_that_loses_little_or_much_is_told(cp, verdict):
     """At ratios where cuts lose much, and where they lose little."""
     ds = make(Effects(cp=cp, strength=20 if cp < 1 else 4), np.random.default_rng(8), n_images=5000)
-    found = answer(BETTER_THAN_TRUNCATION, LayerData(ds))
+    found = answer(CP_AT_EQUAL_PARAMETERS, LayerData(ds))
     assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(("cp", "sign"), [(0.3, 1), (1.0, 0), (3.0, -1)])
+def test_cp_that_loses_as_much_as_a_truncation_of_its_error_is_told_from_more(cp, sign):
+    """Oracle: what is planted is by the relative error, with every cut alike."""
+    ds = make(Effects(cp=cp, noise=0.02), np.random.default_rng(8), n_images=10_000)
+    found = answer(AT_EQUAL_ERROR, LayerData(ds))
+    for f in found.findings:
+        assert f.estimate == pytest.approx(0, abs=0.003) if sign == 0 else f.estimate * sign > 0.006
+    if sign:
+        assert found.verdict is (Verdict.SUPPORTED if sign > 0 else Verdict.CONTRADICTED)
 
 
 def by_other(found):

@@ -1,19 +1,29 @@
-"""Does a CP decomposition keep more accuracy than a truncation of as many parameters?
+"""Does a CP decomposition keep more accuracy than a truncation?
 
-Exploratory: the paper uses CP beside the SVD, and does not set one against the other. Statistic,
-one comparison a cut: for each network the mean over layers of the difference in the share of the
-accuracy above chance that is kept, the best CP fit of several starts minus the truncation along the
-cut, at the compression ratios of the fits, as far as the cut reaches, averaged over the logarithm
-of the ratio from 1. Robustness: the fits after their error-preserving correction.
+Exploratory: the paper uses CP beside the SVD, and does not set one against the other. Two claims,
+at equal parameters and at equal relative error; one comparison a cut. Statistic: for each network
+the mean over layers of the difference in the share of the accuracy above chance that is kept, the
+best CP fit of several starts minus the truncation along the cut, at the compression ratios or at
+the relative errors of the fits, as far as the cut reaches, averaged over the logarithm of the ratio
+from 1, or over relative errors up to that of the norm loss 0.5. Robustness: the fits after their
+error-preserving correction.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from analyses.choices import PRIMARY, RATIOS, Scale
-from analyses.comparing import PARAMETERS, CurveByCell, mean_difference, scaled_curves
+from analyses.choices import ERRORS, PRIMARY, RATIOS, Reaches, Scale
+from analyses.comparing import (
+    PARAMETERS,
+    RELATIVE_ERROR,
+    Axis,
+    CurveByCell,
+    mean_difference,
+    scaled_curves,
+)
 from analyses.findings import (
     Choices,
     Claim,
@@ -47,8 +57,10 @@ def log2_ratio(data: LayerData) -> xr.DataArray:
     return ratio.copy(data=np.log2(ratio.values))
 
 
-def cp_curves(data: LayerData, form: str, scale: Scale = PRIMARY) -> CurveByCell:
-    """What CP decompositions of one form keep, on a scale, against the log of the ratio.
+def cp_curves(
+    data: LayerData, form: str, scale: Scale = PRIMARY, axis: Axis = PARAMETERS
+) -> CurveByCell:
+    """What CP decompositions of one form keep, on a scale, against ratio or relative error.
 
     By layer and seed.
 
@@ -58,8 +70,9 @@ def cp_curves(data: LayerData, form: str, scale: Scale = PRIMARY) -> CurveByCell
     right, loss = (data[name].sel(cp_form=form, drop=True) for name in ("cp_n_correct", "cp_loss"))
     changes = scale.counted(data, right, loss)
     links = {seed: scale.link(data, seed) for seed in data.seeds}
+    error = data["cp_relative_error"].sel(cp_form=form, drop=True)
     found = curves(
-        log2_ratio(data),
+        error if axis is RELATIVE_ERROR else log2_ratio(data),
         changes,
         along="cp_rank",
         by=("layer", "seed"),
@@ -69,9 +82,10 @@ def cp_curves(data: LayerData, form: str, scale: Scale = PRIMARY) -> CurveByCell
 
 
 def _minus_truncation(
-    data: LayerData, cut: str, form: str, scale: Scale, end: float
+    axis: Axis, data: LayerData, cut: str, form: str, scale: Scale, end: float
 ) -> xr.DataArray:
-    first, second = cp_curves(data, form, scale), scaled_curves(data, PARAMETERS, scale, cut)
+    first = cp_curves(data, form, scale, axis)
+    second = scaled_curves(data, axis, scale, cut)
 
     def cell(layer: str, seed: int) -> float:
         curve, other = first[layer, seed], second[layer, seed]
@@ -82,17 +96,18 @@ def _minus_truncation(
 
 
 def _difference(
+    axis: Axis,
     data: LayerData,
     comparison: Comparison,
     scale: Scale = PRIMARY,
-    end: float = PARAMETERS.highest,
+    end: float | None = None,
 ) -> Sample:
-    return sample(_minus_truncation(data, comparison.other, FITTED, scale, end), _LACKING)
+    high = axis.highest if end is None else end
+    return sample(_minus_truncation(axis, data, comparison.other, FITTED, scale, high), _LACKING)
 
 
-def _corrected(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    end = PARAMETERS.highest
-    table = _minus_truncation(data, comparison.other, CORRECTED, PRIMARY, end)
+def _corrected(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
+    table = _minus_truncation(axis, data, comparison.other, CORRECTED, PRIMARY, axis.highest)
     values = sample(table.where(found.present)).values
     return Robustness(
         "the fits after their error-preserving correction",
@@ -108,15 +123,15 @@ def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str
         return ()
     return (
         f"against {comparison.other} in {len(found.layers)} of {len(data.layers)} layers; in the "
-        "others the cut does not exist, is another one, or no rank lies where it compresses",
+        "others the cut does not exist, is another one, or no rank lies where both reach",
     )
 
 
-def _told(evidence: Evidence) -> Told:
+def _told(axis: Axis, evidence: Evidence) -> Told:
     found = evidence.findings
     low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
     return Told(
-        found=f"{_by_cut(found)}. The accuracy above chance kept by CP, less that by the "
+        found=f"{_by_cut(axis, found)}. The accuracy above chance kept by CP, less that by the "
         f"truncation, ranges from {points(low.estimate)} (against {low.other}) to "
         f"{points(high.estimate)} (against {high.other}). {_health(evidence.data)}",
         sure=sureness(found),
@@ -129,7 +144,7 @@ def _told(evidence: Evidence) -> Told:
     )
 
 
-def _by_cut(found: tuple[Finding, ...]) -> str:
+def _by_cut(axis: Axis, found: tuple[Finding, ...]) -> str:
     few = not all(f.is_decidable for f in found)
     start = "By the estimates from few networks alone, at" if few else "At"
     said = [
@@ -142,7 +157,7 @@ def _by_cut(found: tuple[Finding, ...]) -> str:
         )
         if (cuts := [f.other for f in found if f.leaning is verdict])
     ]
-    return f"{start} equal parameters CP keeps {', '.join(said)}"
+    return f"{start} equal {axis.name} CP keeps {', '.join(said)}"
 
 
 def _health(data: LayerData) -> str:
@@ -165,25 +180,46 @@ def _health(data: LayerData) -> str:
     )
 
 
-BETTER_THAN_TRUNCATION: Final = Claim(
+def _claim(
+    axis: Axis, reaches: Reaches, *, key: str, title: str, than: str, averaged_over: str
+) -> Claim:
+    return Claim(
+        key=key,
+        title=title,
+        question=f"Does a CP decomposition keep more accuracy than a truncation {than}?",
+        claim=f"A layer's CP decomposition loses less accuracy than its truncation {than}, "
+        "whatever the cut.",
+        null="The difference is symmetric about zero over networks.",
+        statistic="difference in the share of the accuracy above chance that is kept, CP "
+        f"decomposition minus truncation along the cut, averaged over {averaged_over} and over "
+        "layers",
+        unit=PRIMARY.unit,
+        comparisons=tuple(Comparison("CP", cut) for cut in MODES),
+        needs=("truncation", "cp"),
+        lacking=_LACKING,
+        measure=partial(_difference, axis),
+        check=partial(_corrected, axis),
+        tell=partial(_told, axis),
+        limits=_limits,
+        choices=Choices(partial(_difference, axis), lambda _: reaches),
+        rule=Rule.EVERY_MEASURED,
+        exploratory=True,
+    )
+
+
+AT_EQUAL_PARAMETERS: Final = _claim(
+    PARAMETERS,
+    RATIOS,
     key="cp",
-    title="CP against truncation",
-    question="Does a CP decomposition keep more accuracy than a truncation of as many parameters?",
-    claim="At equal parameters a layer's CP decomposition loses less accuracy than its truncation, "
-    "whatever the cut.",
-    null="The difference is symmetric about zero over networks.",
-    statistic="difference in the share of the accuracy above chance that is kept, CP decomposition "
-    "minus truncation along the cut, averaged over the logarithm of the compression ratio, from 1 "
-    "as far as both reach, and over layers",
-    unit=PRIMARY.unit,
-    comparisons=tuple(Comparison("CP", cut) for cut in MODES),
-    needs=("truncation", "cp"),
-    lacking=_LACKING,
-    measure=_difference,
-    check=_corrected,
-    tell=_told,
-    limits=_limits,
-    choices=Choices(_difference, lambda _: RATIOS),
-    rule=Rule.EVERY_MEASURED,
-    exploratory=True,
+    title="CP against truncation at equal parameters",
+    than="of as many parameters",
+    averaged_over="the logarithm of the compression ratio, from 1 as far as both reach,",
+)
+AT_EQUAL_ERROR: Final = _claim(
+    RELATIVE_ERROR,
+    ERRORS,
+    key="cp-error",
+    title="CP against truncation at equal relative error",
+    than="of the same relative error",
+    averaged_over="the relative errors that both reach, up to that of the norm loss 0.5,",
 )
