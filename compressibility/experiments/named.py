@@ -39,6 +39,7 @@ _WITH_CURVATURE: Final = (
     Controls(),
     Hessian(images=256, eigenvalues=3, directions=32),
     Curvature(images=256, eigenvalues=3, directions=32),
+    Joint(),
 )
 _OF_RESNETS: Final = (Truncation(), HeldOut(images=1_000), Controls())
 _THREE_SEEDS: Final = (0, 1, 2)
@@ -54,7 +55,7 @@ _EVERY: Final = (
         architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
         recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
         seeds=_EIGHT_SEEDS,
-        plans=(*_WITH_CURVATURE, Joint()),
+        plans=_WITH_CURVATURE,
     ),
     *(
         Experiment(
