@@ -34,12 +34,13 @@ _RESNET_RECIPE: Final = Recipe(
     flip=True,
     precision="bfloat16",
 )
-_WITH_CURVATURE: Final = (
+_OF_VANILLA_CNNS: Final = (
     Truncation(),
     HeldOut(),
     Controls(),
     Hessian(images=256, eigenvalues=3, directions=32),
     Curvature(images=256, eigenvalues=3, directions=32),
+    Joint(),
 )
 _OF_RESNETS: Final = (Truncation(), HeldOut(images=1_000), Controls())
 _THREE_SEEDS: Final = (0, 1, 2)
@@ -55,7 +56,7 @@ _EVERY: Final = (
         architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
         recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
         seeds=_EIGHT_SEEDS,
-        plans=(*_WITH_CURVATURE, Joint(), CPDecomposition((1, 4, 16, 32), sweeps=100)),
+        plans=(*_OF_VANILLA_CNNS, CPDecomposition((1, 4, 16, 32), sweeps=100)),
     ),
     *(
         Experiment(
@@ -65,7 +66,7 @@ _EVERY: Final = (
             architecture=VanillaCNN(channels=(32, 64, 128, 256), pooled=(0, 1, 2)),
             recipe=_CIFAR_RECIPE,
             seeds=_EIGHT_SEEDS,
-            plans=_WITH_CURVATURE,
+            plans=_OF_VANILLA_CNNS,
         )
         for images, title in _CIFARS.items()
     ),
