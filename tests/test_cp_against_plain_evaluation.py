@@ -174,6 +174,31 @@ def test_the_singular_start_solves_an_orthogonal_kernel_at_once() -> None:
     assert random.n_sweeps > found.n_sweeps
 
 
+def test_one_failed_start_is_counted_and_the_others_are_kept(subject, monkeypatch) -> None:
+    """The spread is of the starts that did not fail; the dataset would be refused with a NaN."""
+    from tensorly.decomposition import parafac
+
+    calls = []
+
+    def first_fails(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 1:
+            raise np.linalg.LinAlgError
+        return parafac(*arguments, **settings)
+
+    monkeypatch.setattr("tensorly.decomposition.parafac", first_fails)
+    found = measured(subject, "2", CPDecomposition((2,), starts=3, sweeps=20))
+    assert found["cp_n_diverged"][0] == 1
+    assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_a_kernel_of_known_rank_is_found_to_rounding_without_the_ridge() -> None:
+    """With it the error stays at some ten times the ridge, whose price that is."""
+    rng = np.random.default_rng(2)
+    exact = cp_kernel(np.ones(2), [rng.standard_normal((n, 2)) for n in (8, 6, 3, 3)])
+    assert cp_starts(exact, 2, rng, max_sweeps=1500, l2_reg=0).best.relative_error < 1e-6
+
+
 def test_fits_that_all_fail_are_a_numerical_failure(subject, monkeypatch) -> None:
     def failing(*_, **__):
         raise np.linalg.LinAlgError

@@ -163,7 +163,8 @@ def test_the_best_start_is_the_nearest_that_did_not_diverge() -> None:
     fits = fit_of(np.nan, True), fit_of(0.1, True), fit_of(0.3, False), fit_of(0.2, False)
     assert CPStarts(fits).best is fits[3]
     assert CPStarts(fits[:2]).best is fits[1]
-    assert np.isnan(CPStarts(fits).spread)
+    assert CPStarts(fits).spread == pytest.approx(0.2)
+    assert np.isnan(CPStarts(fits[:1]).spread)
     assert CPStarts(fits[1:]).spread == pytest.approx(0.2)
 
 

@@ -162,9 +162,12 @@ def _by_cut(axis: Axis, found: tuple[Finding, ...]) -> str:
 
 def _health(data: LayerData) -> str:
     """How often fits degenerate, and what the correction changes."""
-    diverged, largest, sensitivity = (
-        data[name] for name in ("cp_n_diverged", "cp_largest_component", "cp_sensitivity")
+    diverged, largest, sensitivity, sweeps = (
+        data[name]
+        for name in ("cp_n_diverged", "cp_largest_component", "cp_sensitivity", "cp_n_sweeps")
     )
+    fits = sweeps.sel(cp_form=FITTED)
+    unsettled = float((fits == fits.max()).where(fits.notnull()).mean())
     with_some = float((diverged > 0).where(diverged.notnull()).mean())
     before, after = (float(largest.sel(cp_form=form).max()) for form in (FITTED, CORRECTED))
     factor = (sensitivity.sel(cp_form=FITTED) / sensitivity.sel(cp_form=CORRECTED)).median()
@@ -172,11 +175,12 @@ def _health(data: LayerData) -> str:
     change = accuracy.sel(cp_form=CORRECTED) - accuracy.sel(cp_form=FITTED)
     return (
         f"Of the fits {100 * with_some:.0f} % have a start that diverged (a component above "
-        f"{DIVERGENCE:g} times the kernel); the largest component of a best fit is {plain(before)} "
-        f"times the kernel's norm, {plain(after)} after the correction, which divides the "
-        f"sensitivity by {plain(float(factor))} (median) and changes the accuracy by "
-        f"{points(float(change.mean()))} on average, {points(float(change.min()))} to "
-        f"{points(float(change.max()))}."
+        f"{DIVERGENCE:g} times the kernel), and {100 * unsettled:.0f} % of the best fits took "
+        f"the most sweeps of any, {float(fits.max()):.0f}, so may not have settled; the largest "
+        f"component of a best fit is {plain(before)} times the kernel's norm, {plain(after)} "
+        f"after the correction, which divides the sensitivity by {plain(float(factor))} (median) "
+        f"and changes the accuracy by {points(float(change.mean()))} on average, "
+        f"{points(float(change.min()))} to {points(float(change.max()))}."
     )
 
 

@@ -121,8 +121,10 @@ class CPStarts:
 
     @property
     def spread(self) -> float:
-        """Largest minus smallest relative error over the starts; NaN if a fit failed outright."""
-        return float(np.ptp([fit.relative_error for fit in self.fits]))
+        """Largest minus smallest relative error over the fits that did not fail; NaN if all did."""
+        errors = np.array([fit.relative_error for fit in self.fits])
+        found = errors[np.isfinite(errors)]
+        return float(np.ptp(found)) if found.size else float("nan")
 
 
 def cp(

@@ -90,8 +90,8 @@ CP: Final = Table(
                  "Sweeps over the modes until the error, or the sum of squares, had settled, or "
                  "as many as were allowed.", NOT_NEGATIVE),
         _of_fits("cp_error_spread", "float64", "spread of the relative error over the starts",
-                 "Largest minus smallest relative error over the starts.", NOT_NEGATIVE,
-                 forms=False),
+                 "Largest minus smallest relative error over the starts that did not fail.",
+                 NOT_NEGATIVE, forms=False),
         _of_fits("cp_n_diverged", "int64", "starts that diverged",
                  "Starts whose largest component exceeds ten times |K|, or that failed outright.",
                  NOT_NEGATIVE, source=_DEGENERACY, forms=False),
