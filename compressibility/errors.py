@@ -3,7 +3,8 @@
 Everything else that is raised is a defect of this package.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -13,6 +14,37 @@ class UserError(ValueError):
 
 class NumericalError(ArithmeticError):
     """A computation that diverged, overflowed or did not converge; the line says which."""
+
+
+class ForeignError(Exception):
+    """What code of others raised, in a line; the error itself is its cause."""
+
+
+@contextmanager
+def foreign(*own: type[Exception]) -> Iterator[None]:
+    """Run code of others while the context lasts: a network's, its hooks', what it holds.
+
+    Nobody knows what that raises, so this is the one place that catches everything. Code of this
+    package that runs among it should be little, and tell of itself by errors of its own.
+
+    Args:
+        own: Errors that come out as they are.
+
+    Raises:
+        ForeignError: Any other error was raised.
+
+    Examples:
+        >>> with foreign():
+        ...     raise KeyError("no such layer")
+        Traceback (most recent call last):
+        compressibility.errors.ForeignError: 'no such layer'
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (ForeignError, *own)):
+            raise
+        raise ForeignError(first_line(error)) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

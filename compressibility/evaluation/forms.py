@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from compressibility.errors import UserError, first_line
+from compressibility.errors import ForeignError, UserError, foreign
 from compressibility.evaluation.reference import Reference
 from compressibility.networks.arithmetic import TOLERANCE, agree, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
@@ -102,14 +102,15 @@ def form_of(model: nn.Module, reference: Reference, device: torch.device) -> tup
         network = converted(copy, dtype=dtype, channels_last=layout is torch.channels_last)
         form = Form(network, device, dtype, layout, reasons[-1] if reasons else None)
         try:
-            form, answers = _checked(form, reference.images)
+            with foreign(UserError):
+                form, answers = _checked(form, reference.images)
         except UserError as error:
             if reference.is_defined():
                 reasons.append(f"{_called(form)} it answers otherwise ({error})")
                 continue
             raise
-        except Exception as error:  # user code runs here: it may raise anything
-            reasons.append(f"{_called(form)} it fails ({first_line(error)})")
+        except ForeignError as error:
+            reasons.append(f"{_called(form)} it fails ({error})")
             continue
         if not reference.disagreement(answers, {}):
             return form, answers

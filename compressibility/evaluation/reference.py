@@ -6,7 +6,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from compressibility.errors import first_line
+from compressibility.errors import ForeignError, foreign
 from compressibility.networks.arithmetic import agree, ieee_float32
 from compressibility.networks.kernels import evaluation_mode, substituted
 from compressibility.networks.repeatability import apart, require_repeatable
@@ -27,7 +27,6 @@ class Reference:
     Attributes:
         chosen: The numbers of the images; they are spread over all.
         images: The images, as given.
-        failure: Why the network does not run as given; empty if it does.
     """
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
@@ -35,7 +34,6 @@ class Reference:
         count = max(3, min(len(images), _IMAGES))
         self.chosen = torch.linspace(0, len(images) - 1, count).round().long()
         self.images = images[self.chosen].detach()
-        self.failure = ""
         self._model = unwrapped(model)
         self._dtype: torch.dtype | None = None
 
@@ -47,25 +45,30 @@ class Reference:
             kernels: Layer to kernel, (OUT, IN, KH, KW).
         """
         try:
-            with substituted(self._model, kernels):
+            with foreign(), substituted(self._model, kernels):
                 own = self._answers()
                 if not isinstance(own, Tensor):
                     return True
                 own, answers = own.to("cpu", torch.float32), answers.cpu()
                 return not agree(answers, own) and not agree(answers, own, self._tolerance())
-        except Exception as error:  # user code runs here: it may raise anything
-            self.failure = first_line(error)
+        except ForeignError:
             return False
 
     def is_defined(self) -> bool:
         """Whether the network itself answers alike whenever it is asked, image by image."""
         images = self._taken(self._dtype)
         try:
-            with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
+            with (
+                foreign(),
+                evaluation_mode(self._model),
+                torch.no_grad(),
+                uncompiled(),
+                ieee_float32(),
+            ):
                 answers = require_repeatable(self._model, images)
                 parts = [self._model(images[some]) for some in apart(len(images))]
                 tolerance = self._tolerance()
-        except Exception:  # user code runs here, and what it answers may not be defined
+        except ForeignError:
             return False
         return isinstance(answers, Tensor) and all(
             agree(part, answers[some], tolerance)
@@ -87,9 +90,15 @@ class Reference:
         dtypes = (self.images.dtype, parameter.dtype) if self._dtype is None else (self._dtype,)
         for dtype in dtypes:
             try:
-                with evaluation_mode(self._model), torch.no_grad(), uncompiled(), ieee_float32():
+                with (
+                    foreign(),
+                    evaluation_mode(self._model),
+                    torch.no_grad(),
+                    uncompiled(),
+                    ieee_float32(),
+                ):
                     answers = self._model(self._taken(dtype))
-            except Exception:  # images of another dtype may be what it takes
+            except ForeignError:  # images of another dtype may be what it takes
                 if dtype is dtypes[-1]:
                     raise
                 continue

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import GraphModule
 
-from compressibility.errors import first_line
+from compressibility.errors import ForeignError, foreign
 from compressibility.evaluation import folding, fusion, tracing
 from compressibility.evaluation.responses import Convolution
 from compressibility.networks.arithmetic import TOLERANCE, agree, cast, ieee_float32
@@ -99,12 +99,10 @@ class ResumableNetwork:
         }
         self._factors = folding.fold_batch_norms(traced)
         try:
-            with torch.inference_mode(), ieee_float32():
+            with foreign(tracing.NotTraceableError), torch.inference_mode(), ieee_float32():
                 whole, part = _Run(traced, example), _Run(traced, example[:2])
-        except tracing.NotTraceableError:
-            raise
-        except Exception as error:  # user code runs here: it may raise anything
-            raise tracing.NotTraceableError(f"traced, it fails ({first_line(error)})") from error
+        except ForeignError as error:
+            raise tracing.NotTraceableError(f"traced, it fails ({error})") from error
         if whole.dtypes != own:
             kinds = ", ".join(sorted(str(each) for each in whole.dtypes ^ own))
             raise tracing.NotTraceableError(f"it computes in {kinds}, which tracing does not keep")
@@ -160,11 +158,11 @@ class ResumableNetwork:
         other = converted(copied(traced), dtype=dtype)
         assert isinstance(other, GraphModule)
         try:
-            with torch.inference_mode():
+            with foreign(), torch.inference_mode():
                 # unlike a GraphModule, which prints where it fails
                 rounded = fx.Interpreter(other).run(example.to(dtype))
-        except Exception as error:  # user code runs here: it may raise anything
-            self.lower_reason = f"the network does not run in {dtype} ({first_line(error)})"
+        except ForeignError as error:
+            self.lower_reason = f"the network does not run in {dtype} ({error})"
             return None
         if not agree(rounded, outputs, 0.2):
             self.lower_reason = f"the network answers otherwise in {dtype}"

@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 from torch.fx.graph_module import GraphModule
 
+from compressibility.errors import ForeignError, foreign
 from compressibility.networks.plainness import addition, global_hooks, is_plain, peculiarity
 
 _OUT_OF_PLACE: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -89,10 +90,10 @@ def trace(model: nn.Module) -> GraphModule:
     if (reason := addition(model)) is not None:
         raise NotTraceableError(f"the network itself {reason}")
     try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # user code runs on proxies here: it may raise anything
-        reason = str(error).strip().split("\n")[0]
-        raise NotTraceableError(f"torch.fx cannot trace the forward pass ({reason})") from error
+        with foreign():  # it runs on proxies
+            graph = _Tracer().trace(model)
+    except ForeignError as error:
+        raise NotTraceableError(f"torch.fx cannot trace the forward pass ({error})") from error
     traced = GraphModule(model, graph)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len([node for node in inputs if not node.args]) != 1:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from compressibility.errors import UserError
+from compressibility.errors import ForeignError, UserError, foreign
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -21,12 +21,11 @@ def copied(model: nn.Module) -> nn.Module:
         UserError: The network holds what cannot be copied.
     """
     try:
-        with _WithoutGraph():
+        with foreign(), _WithoutGraph():
             return copy.deepcopy(model)
-    except Exception as error:  # what a network holds may refuse to be copied in any way
+    except ForeignError as error:
         raise UserError(
-            f"the network cannot be copied ({error or type(error).__name__}): take out of it what "
-            "copy.deepcopy refuses"
+            f"the network cannot be copied ({error}): take out of it what copy.deepcopy refuses"
         ) from error
 
 

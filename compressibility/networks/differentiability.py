@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from compressibility.errors import UserError, first_line
+from compressibility.errors import ForeignError, UserError, foreign
 from compressibility.networks.arithmetic import ieee_float32
 from compressibility.networks.frozen import Frozen
 from compressibility.networks.kernels import evaluation_mode, kernel_layer
@@ -117,15 +117,14 @@ def require_differentiable(network: Frozen, layers: Sequence[str], images: Tenso
     slopes = _Slopes(network, layers, images)
     steps = _STEPS.get(network.dtype, _STEPS[torch.float32])
     try:
-        slopes.require_first(steps)
-        slopes.require_continuous()
-        slopes.require_second(steps)
-    except UserError:
-        raise
-    except Exception as error:  # user code runs here: it may raise anything
+        with foreign(UserError):
+            slopes.require_first(steps)
+            slopes.require_continuous()
+            slopes.require_second(steps)
+    except ForeignError as error:
         raise UserError(
-            f"{_named(layers)}: the loss cannot be differentiated twice ({first_line(error)}): let "
-            "the network compute with what autograd can differentiate twice, in any number at once"
+            f"{_named(layers)}: the loss cannot be differentiated twice ({error}): let the "
+            "network compute with what autograd can differentiate twice, in any number at once"
         ) from error
 
 

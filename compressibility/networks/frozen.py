@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressibility.errors import NumericalError, UserError, first_line
+from compressibility.errors import ForeignError, NumericalError, UserError, foreign
 from compressibility.networks.arithmetic import agree, cast, ieee_float32, tolerance
 from compressibility.networks.copies import converted, copied
 from compressibility.networks.kernels import evaluation_mode, require_initialised, substituted
@@ -52,8 +52,9 @@ class Frozen(nn.Module):
         own = self.answers(images)
         other = Frozen(copied(self.network), dtype)
         try:
-            answers = other.answers(images)
-        except Exception:  # user code runs here: it may raise anything
+            with foreign():
+                answers = other.answers(images)
+        except ForeignError:
             return None
         alike = answers.dtype == dtype and agree(answers, own, tolerance({self.dtype}))
         return other if alike else None
@@ -86,9 +87,10 @@ def frozen(model: nn.Module, dtype: torch.dtype, images: Tensor) -> Frozen:
         copy = copied(network).eval()
         found = Frozen(written_out(copy) if written else copy, dtype)
         try:
-            answers = found.answers(images)
-        except Exception as error:  # user code runs here: it may raise anything
-            reason = f"fails in {dtype} ({first_line(error)})"
+            with foreign():
+                answers = found.answers(images)
+        except ForeignError as error:
+            reason = f"fails in {dtype} ({error})"
             continue
         with evaluation_mode(found), ieee_float32():
             require_repeatable(found, images)
@@ -109,11 +111,12 @@ def _require_apart(found: Frozen, images: Tensor, answers: Tensor, allowed: floa
     """Refuse a network whose logits of an image hang on the others of its batch."""
     for some in apart(len(images)):
         try:
-            others = found.answers(images[some])
-        except Exception as error:  # user code runs here: it may raise anything
+            with foreign():
+                others = found.answers(images[some])
+        except ForeignError as error:
             raise UserError(
                 f"the network takes a batch of {len(images)} images, and fails on one of "
-                f"{len(some)} ({first_line(error)}): the curvature of such a network is that of no "
+                f"{len(some)} ({error}): the curvature of such a network is that of no "
                 "image"
             ) from error
         if _differ(others, answers[some], allowed):
@@ -145,14 +148,14 @@ def _taken(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.to(parameter.device)
     try:
         answers = _answers(network, images)
-    except Exception:  # images of another dtype may be what it takes
+    except ForeignError:  # images of another dtype may be what it takes
         images = cast(images, parameter.dtype)
         try:
             answers = _answers(network, images)
-        except Exception as error:  # user code runs here: it may raise anything
+        except ForeignError as error:
             raise UserError(
                 f"the network does not take images of shape {tuple(images.shape)}, "
-                f"{images.dtype}: {first_line(error)}"
+                f"{images.dtype}: {error}"
             ) from error
     if not isinstance(answers, Tensor) or answers.ndim != 2 or len(answers) != len(images):
         shape = tuple(answers.shape) if isinstance(answers, Tensor) else type(answers).__name__
@@ -166,7 +169,7 @@ def _taken(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _answers(network: nn.Module, images: Tensor) -> Any:
-    with evaluation_mode(network), torch.no_grad(), uncompiled(), ieee_float32():
+    with foreign(), evaluation_mode(network), torch.no_grad(), uncompiled(), ieee_float32():
         return network(images.clone())
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from compressibility.errors import UserError, first_line, nearest
+from compressibility.errors import ForeignError, UserError, foreign, nearest
 from compressibility.networks.refusals import KINDS, kind_of, refusal_in, refusals
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
@@ -249,12 +249,12 @@ def _output_positions(
         for layer, module in layers.items()
     ]
     try:
-        with evaluation_mode(model), torch.no_grad(), uncompiled():
+        with foreign(), evaluation_mode(model), torch.no_grad(), uncompiled():
             model(example_input)
-    except Exception as error:  # user code runs here: it may raise anything
+    except ForeignError as error:
         raise UserError(
             f"the network does not take an example of shape {tuple(example_input.shape)}, "
-            f"{example_input.dtype}: {first_line(error)}"
+            f"{example_input.dtype}: {error}"
         ) from error
     finally:
         for handle in handles:

@@ -8,7 +8,7 @@ from typing import Final
 
 import xarray as xr
 
-from compressibility.errors import UserError
+from compressibility.errors import ForeignError, UserError, foreign
 from compressibility.files import replaced
 from compressibility.store.migration import migrated
 from compressibility.store.rules import SchemaError, validate, validate_shard
@@ -110,9 +110,9 @@ def _read(source: Path) -> xr.Dataset:
             f"{source} is not a netCDF-4 file ({what}); give a file that `measure` wrote"
         )
     try:
-        with xr.open_dataset(content, engine="netcdf4") as opened:
+        with foreign(), xr.open_dataset(content, engine="netcdf4") as opened:
             return _normalised(opened.load())
-    except Exception as error:  # damaged bytes make HDF5, netCDF and xarray raise many kinds
+    except ForeignError as error:  # damaged bytes make HDF5, netCDF and xarray raise many kinds
         raise DatasetError(
             f"{source} is truncated or damaged, at {len(content)} bytes; delete it and measure or "
             "download it again"

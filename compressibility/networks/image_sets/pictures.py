@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from compressibility.errors import ForeignError, first_line, foreign
+
 FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Those that are known by their first bytes and hold one picture or say how many."""
 
@@ -32,6 +34,15 @@ class NoImageError(Exception):
 
 class UnreadableError(Exception):
     """The file is an image, or calls itself one, and cannot be taken; the message says why."""
+
+
+_TOLD: Final = (
+    OSError,
+    UnreadableError,
+    Image.DecompressionBombWarning,
+    Image.DecompressionBombError,
+)
+"""What is told of a file in words of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +74,7 @@ def read(path: Path, size: int) -> Picture:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_formats()) as image:
+            with foreign(*_TOLD), Image.open(file, formats=_formats()) as image:
                 return _picture(image, size)
     except UnidentifiedImageError:
         if not IMAGE_SUFFIX.fullmatch(path.suffix):
@@ -76,11 +87,10 @@ def read(path: Path, size: int) -> Picture:
         raise UnreadableError(
             f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down"
         ) from None
-    except UnreadableError:
-        raise
-    except Exception as error:  # Pillow tells of damaged files by errors of a dozen types
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UnreadableError(" ".join(reason.split()) or type(error).__name__) from error
+    except OSError as error:
+        raise UnreadableError(error.strerror or first_line(error)) from error
+    except ForeignError as error:  # Pillow tells of damaged files by errors of a dozen types
+        raise UnreadableError(str(error)) from error
 
 
 @lru_cache(maxsize=1)
@@ -121,8 +131,9 @@ def _picture(image: Image.Image, size: int) -> Picture:
 def _orientation(image: Image.Image) -> int:
     """As the file says; 1, upright, where it says nothing or what cannot be read."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as above; viewers show such an image as it lies
+        with foreign():
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except ForeignError:  # viewers show such an image as it lies
         return 1
 
 
