@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy.stats
 import xarray as xr
 
 from analyses.comparing import NORM_LOSS, curves_along
@@ -17,20 +18,8 @@ from compressibility.store.reading import LayerData, NotMeasuredError
 
 NO_CUT: Final = ""
 """In place of a cut where none of the layer's reaches a norm loss."""
-_ONE_SIDED: Final = 1.6448536269514722
-"""The 95th percentile of the standard normal distribution."""
+_ONE_SIDED: Final = float(scipy.stats.norm.ppf(0.95))
 _DIMS: Final = ("mode", "seed", "layer", "norm_loss")
-
-
-def held_out_change(data: LayerData) -> xr.DataArray:
-    """Accuracy on held-out images after minus before, of 1, (layer, mode, threshold, seed).
-
-    Raises:
-        NotMeasuredError: The dataset has no counts on held-out images.
-    """
-    images = data["held_out_n_images"]
-    fallen = data["held_out_n_correct"] - data["held_out_baseline_n_correct"]
-    return fallen / images.where(images > 0)
 
 
 def interpolated(data: LayerData, y: xr.DataArray, norm_losses: Sequence[float]) -> xr.DataArray:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from analyses.choices import Scale
+from analyses.choices import ERRORS, NORM_LOSSES, RATIOS, Reaches, Scale
+from analyses.once import once
+from analyses.samples import tabulate
 from analyses.words import plain
 from compressibility.store.curves import Crossing, Curve, curves
 from compressibility.store.reading import LayerData
@@ -18,51 +19,53 @@ Floats = NDArray[np.float64]
 
 PRIMARY_CUT: Final = "OUT"
 """The cut that the paper's claims are about."""
-LARGEST_NORM_LOSS: Final = 0.5
-"""The range the paper's claim is about; beyond it most curves are at chance, and alike."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
     """What truncations are made equal in before they are compared.
 
     Attributes:
         name: Its name, as in "at equal norm loss".
         of: Its values, (layer, mode, threshold, seed).
-        highest: Where the comparison ends; it starts at 0.
+        reaches: Where comparisons may end; they start at 0, and the last is the one that is tested.
         called: What its values are called, shown to people.
         shown: A value as it is shown to people.
     """
 
     name: str
     of: Callable[[LayerData], xr.DataArray]
-    highest: float
+    reaches: Reaches
     called: str
     shown: Callable[[float], float]
+
+    @property
+    def highest(self) -> float:
+        """Where the comparison ends that is tested."""
+        return [*self.reaches.values()][-1]
 
 
 CurveByCell: TypeAlias = dict[tuple[str, int], Curve]
 """Curves by layer and seed."""
 Along: TypeAlias = Callable[[str], CurveByCell]
 """The curves along a cut."""
-_HELD: Final[WeakKeyDictionary[LayerData, dict[tuple[str, ...], CurveByCell]]] = WeakKeyDictionary()
-"""The curves made of each dataset that is still read."""
 
 NORM_LOSS: Final = Axis(
-    "norm loss", lambda data: data["norm_loss"], LARGEST_NORM_LOSS, "norm losses", lambda x: x
+    "norm loss", lambda data: data["norm_loss"], NORM_LOSSES, "norm losses", lambda x: x
 )
+LARGEST_NORM_LOSS: Final = NORM_LOSS.highest
+"""The range the paper's claim is about; beyond it most curves are at chance, and alike."""
 PARAMETERS: Final = Axis(
-    "parameters", lambda data: data.log2_ratio, 64.0, "compression ratios", lambda x: 2**x
+    "parameters", lambda data: data.log2_ratio, RATIOS, "compression ratios", lambda x: 2**x
 )
 """Base-2 logarithm of the compression ratio, from a ratio of 1."""
 RELATIVE_ERROR: Final = Axis(
     "relative error",
     lambda data: data["relative_error"],
-    (1 - (1 - LARGEST_NORM_LOSS) ** 2) ** 0.5,
+    ERRORS,
     "relative errors",
     lambda x: x,
 )
-"""Up to that of the largest norm loss: squared, it is 1 - (1 - norm loss)²."""
 
 
 def curves_along(data: LayerData, axis: Axis, y: xr.DataArray, mode: str) -> CurveByCell:
@@ -86,9 +89,9 @@ def scaled_curves(data: LayerData, axis: Axis, scale: Scale, mode: str) -> Curve
     def made() -> CurveByCell:
         x = data.of_cut(axis.of(data), mode)
         change = data.of_cut(scale.truncated(data), mode)
-        return _linked(data, scale, x, change, "threshold")
+        return linked_curves(data, scale, x, change, "threshold")
 
-    return _once(data, (axis.name, scale.name, mode), made)
+    return once(data, ("curves", axis.name, scale.name, mode), made)
 
 
 def scaled_noise(data: LayerData, scale: Scale) -> CurveByCell:
@@ -100,21 +103,15 @@ def scaled_noise(data: LayerData, scale: Scale) -> CurveByCell:
 
     def made() -> CurveByCell:
         change = scale.perturbed(data)
-        return _linked(data, scale, change["norm_loss_level"], change, "norm_loss_level")
+        return linked_curves(data, scale, change["norm_loss_level"], change, "norm_loss_level")
 
-    return _once(data, (scale.name,), made)
-
-
-def _once(data: LayerData, key: tuple[str, ...], made: Callable[[], CurveByCell]) -> CurveByCell:
-    held = _HELD.setdefault(data, {})
-    if key not in held:
-        held[key] = made()
-    return held[key]
+    return once(data, ("noise", scale.name), made)
 
 
-def _linked(
+def linked_curves(
     data: LayerData, scale: Scale, x: xr.DataArray, y: xr.DataArray, along: str
 ) -> CurveByCell:
+    """Curves of changes y on a scale against x along a dimension, interpolated as the scale is."""
     links = {seed: scale.link(data, seed) for seed in data.seeds}
     found = curves(x, y, along=along, by=("layer", "seed"), link=lambda key: links[key[1]])
     return {(layer, seed): curve for (layer, seed), curve in found.items()}
@@ -125,6 +122,21 @@ def perturbed_curves(change: xr.DataArray) -> CurveByCell:
     level = change["norm_loss_level"]
     found = curves(level, change, along="norm_loss_level", by=("layer", "seed"))
     return {(layer, seed): curve for (layer, seed), curve in found.items()}
+
+
+def scored(
+    data: LayerData, first: CurveByCell, second: CurveByCell, score: Callable[[Curve, Curve], float]
+) -> xr.DataArray:
+    """One score of a curve against another for each network and layer, (seed, layer).
+
+    Missing where either has no points.
+    """
+
+    def cell(layer: str, seed: int) -> float:
+        curve, other = first[layer, seed], second[layer, seed]
+        return score(curve, other) if len(curve) and len(other) else float("nan")
+
+    return tabulate(data, cell)
 
 
 def common_support(curves: Iterable[Curve], low: float, high: float) -> tuple[float, float] | None:

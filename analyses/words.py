@@ -143,9 +143,8 @@ def undetectable(found: tuple[Finding, ...]) -> str:
             "seen from them."
         )
     low, high = plain(min(widths)), plain(max(widths))
-    size = f"{high}{unit}" if low == high else f"{low} to {high}{unit} (by comparison)"
-    if min(widths) == 0:
-        size = f"up to {high}{unit} (by comparison)"
+    between = f"up to {high}" if min(widths) == 0 else f"{low} to {high}"
+    size = f"{high}{unit}" if low == high else f"{between}{unit} (by comparison)"
     return (
         f"An effect of about {size}, half the width of the interval, is missed every other time at "
         "the spread seen between these networks; a smaller one more often."

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-from analyses.choices import NORM_LOSSES, SCALES
+from analyses.choices import SCALES
 from analyses.claims.cuts import AT_EQUAL_NORM_LOSS
 from analyses.claims.noise import GENTLER
 from analyses.claims.two_mode_cuts import BETTER
+from analyses.comparing import NORM_LOSS
 from analyses.findings import Verdict
 from analyses.sensitivity import as_one, sensitivities
 from analyses.topics import CLAIMS
@@ -40,10 +41,10 @@ def scales_by_hand(x, counts, losses, before, n):
     }
 
 
-@pytest.mark.parametrize("end", NORM_LOSSES.values())
+@pytest.mark.parametrize("end", NORM_LOSS.reaches.values())
 def test_noise_by_every_scale_up_to_every_end(planted, end):
     """At the truncations of OUT, which are fewer here than the perturbation's levels or as many."""
-    (words,) = (words for words, value in NORM_LOSSES.items() if value == end)
+    (words,) = (words for words, value in NORM_LOSS.reaches.items() if value == end)
     comparison = GENTLER.comparisons[0]
     table = sensitivities(GENTLER, LayerData(planted), [comparison])[comparison]
     found = {scale.name: [] for scale in SCALES}

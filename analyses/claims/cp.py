@@ -15,14 +15,16 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.choices import ERRORS, PRIMARY, RATIOS, Reaches, Scale
+from analyses.choices import PRIMARY, Scale
 from analyses.comparing import (
     PARAMETERS,
     RELATIVE_ERROR,
     Axis,
     CurveByCell,
+    linked_curves,
     mean_difference,
     scaled_curves,
+    scored,
 )
 from analyses.findings import (
     Choices,
@@ -35,10 +37,9 @@ from analyses.findings import (
     Told,
     Verdict,
 )
-from analyses.samples import Sample, sample, tabulate
+from analyses.samples import Sample, sample
 from analyses.statistics import sign_flip_test
 from analyses.words import plain, points, sureness, undetectable
-from compressibility.store.curves import curves
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
 from compressibility.tensors.cp import CP_FORMS, DIVERGENCE
@@ -68,31 +69,20 @@ def cp_curves(
         NotMeasuredError: The dataset has no CP decompositions.
     """
     right, loss = (data[name].sel(cp_form=form, drop=True) for name in ("cp_n_correct", "cp_loss"))
-    changes = scale.counted(data, right, loss)
-    links = {seed: scale.link(data, seed) for seed in data.seeds}
     error = data["cp_relative_error"].sel(cp_form=form, drop=True)
-    found = curves(
-        error if axis is RELATIVE_ERROR else log2_ratio(data),
-        changes,
-        along="cp_rank",
-        by=("layer", "seed"),
-        link=lambda key: links[key[1]],
-    )
-    return {(layer, seed): curve for (layer, seed), curve in found.items()}
+    x = error if axis is RELATIVE_ERROR else log2_ratio(data)
+    return linked_curves(data, scale, x, scale.counted(data, right, loss), "cp_rank")
 
 
 def _minus_truncation(
     axis: Axis, data: LayerData, cut: str, form: str, scale: Scale, end: float
 ) -> xr.DataArray:
-    first = cp_curves(data, form, scale, axis)
-    second = scaled_curves(data, axis, scale, cut)
-
-    def cell(layer: str, seed: int) -> float:
-        curve, other = first[layer, seed], second[layer, seed]
-        both = len(curve) and len(other)
-        return mean_difference(curve, other, 0.0, end) if both else float("nan")
-
-    return tabulate(data, cell)
+    return scored(
+        data,
+        cp_curves(data, form, scale, axis),
+        scaled_curves(data, axis, scale, cut),
+        lambda curve, other: mean_difference(curve, other, 0.0, end),
+    )
 
 
 def _difference(
@@ -184,9 +174,7 @@ def _health(data: LayerData) -> str:
     )
 
 
-def _claim(
-    axis: Axis, reaches: Reaches, *, key: str, title: str, than: str, averaged_over: str
-) -> Claim:
+def _claim(axis: Axis, *, key: str, title: str, than: str, averaged_over: str) -> Claim:
     return Claim(
         key=key,
         title=title,
@@ -205,7 +193,7 @@ def _claim(
         check=partial(_corrected, axis),
         tell=partial(_told, axis),
         limits=_limits,
-        choices=Choices(partial(_difference, axis), lambda _: reaches),
+        choices=Choices(partial(_difference, axis), lambda _: axis.reaches),
         rule=Rule.EVERY_MEASURED,
         exploratory=True,
     )
@@ -213,7 +201,6 @@ def _claim(
 
 AT_EQUAL_PARAMETERS: Final = _claim(
     PARAMETERS,
-    RATIOS,
     key="cp",
     title="CP against truncation at equal parameters",
     than="of as many parameters",
@@ -221,7 +208,6 @@ AT_EQUAL_PARAMETERS: Final = _claim(
 )
 AT_EQUAL_ERROR: Final = _claim(
     RELATIVE_ERROR,
-    ERRORS,
     key="cp-error",
     title="CP against truncation at equal relative error",
     than="of the same relative error",

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.choices import NORM_LOSSES, PRIMARY, RATIOS, Scale
+from analyses.choices import PRIMARY, Scale
 from analyses.comparing import (
     NORM_LOSS,
     PARAMETERS,
@@ -33,6 +33,7 @@ from analyses.comparing import (
     mean_difference,
     reach,
     scaled_curves,
+    scored,
 )
 from analyses.findings import (
     Choices,
@@ -45,7 +46,7 @@ from analyses.findings import (
     Told,
     Verdict,
 )
-from analyses.samples import Sample, sample, tabulate
+from analyses.samples import Sample, sample
 from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
 from analyses.words import and_others, points, sureness, undetectable
 from compressibility.store.curves import Curve, crossing
@@ -73,13 +74,7 @@ def compared(
     Raises:
         NotMeasuredError: The dataset does not have one of the cuts.
     """
-    first, second = along(comparison.reference), along(comparison.other)
-
-    def cell(layer: str, seed: int) -> float:
-        curve, other = first[layer, seed], second[layer, seed]
-        return score(curve, other) if len(curve) and len(other) else float("nan")
-
-    return tabulate(data, cell)
+    return scored(data, along(comparison.reference), along(comparison.other), score)
 
 
 def _differences(
@@ -97,9 +92,6 @@ def _differences(
         lambda curve, other: mean_difference(curve, other, 0.0, high),
     )
     return sample(table, _LACKING)
-
-
-_ENDS: Final = {NORM_LOSS: NORM_LOSSES, PARAMETERS: RATIOS}
 
 
 def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -260,7 +252,7 @@ def _claim(
         needs=("truncation",),
         lacking=_LACKING,
         measure=partial(_differences, axis),
-        choices=Choices(partial(_differences, axis), lambda _: _ENDS[axis]),
+        choices=Choices(partial(_differences, axis), lambda _: axis.reaches),
         check=partial(_order, axis),
         tell=partial(_told, axis, at, blind_spot),
         limits=partial(_limits, axis),

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import xarray as xr
 
-from analyses.choices import NORM_LOSSES, PRIMARY, Scale
+from analyses.choices import PRIMARY, Scale
 from analyses.comparing import (
     LARGEST_NORM_LOSS,
     NORM_LOSS,
@@ -257,7 +257,7 @@ DEEPER: Final = Claim(
     check=over_layers,
     tell=_told,
     limits=limits,
-    choices=Choices(_slopes, lambda _: NORM_LOSSES),
+    choices=Choices(_slopes, lambda _: NORM_LOSS.reaches),
     rule=Rule.UNANIMOUS,
     needs_check=True,
 )

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.choices import NORM_LOSSES, PRIMARY, Scale
+from analyses.choices import PRIMARY, Scale
 from analyses.claims.depth import (
     FEWEST_LAYERS,
     UNIT,
@@ -21,7 +21,7 @@ from analyses.claims.depth import (
     slopes,
     span,
 )
-from analyses.comparing import LARGEST_NORM_LOSS
+from analyses.comparing import LARGEST_NORM_LOSS, NORM_LOSS
 from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
 from analyses.statistics import rank_correlation, sign_flip_test
@@ -122,5 +122,5 @@ SPECIAL: Final = Claim(
     check=_rank_correlations,
     tell=_told,
     limits=limits,
-    choices=Choices(_difference, lambda _: NORM_LOSSES),
+    choices=Choices(_difference, lambda _: NORM_LOSS.reaches),
 )

@@ -7,10 +7,10 @@ where all of them are alike. Layers in which a cut does not exist do not count a
 
 from typing import Final
 
-from analyses.choices import NORM_LOSSES, PRIMARY, Scale
+from analyses.choices import PRIMARY, Scale
 from analyses.claims.depth import UNIT, over_layers, slopes_over_layers, span
 from analyses.claims.depth import limits as limits_along
-from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT
+from analyses.comparing import LARGEST_NORM_LOSS, NORM_LOSS, PRIMARY_CUT
 from analyses.findings import Choices, Claim, Comparison, Evidence, Rule, Told, Verdict
 from analyses.samples import Sample
 from analyses.words import number, sureness, undetectable
@@ -80,7 +80,7 @@ DEEPER_ALONG_OTHERS: Final = Claim(
     check=over_layers,
     tell=_told,
     limits=_limits,
-    choices=Choices(_slopes, lambda _: NORM_LOSSES),
+    choices=Choices(_slopes, lambda _: NORM_LOSS.reaches),
     rule=Rule.UNANIMOUS,
     needs_check=True,
     exploratory=True,

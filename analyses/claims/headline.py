@@ -25,12 +25,12 @@ from analyses.best_cuts import (
     along,
     best,
     first_reaching,
-    held_out_change,
     interpolated,
     surely_lost,
 )
 from analyses.comparing import PRIMARY_CUT
 from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Told, Verdict
+from analyses.once import once
 from analyses.samples import Sample, over_own_layers
 from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
 from analyses.words import and_others, plain, sureness, undetectable
@@ -56,7 +56,9 @@ def best_of(
     Raises:
         NotMeasuredError: The dataset has no counts on held-out images.
     """
-    return best(at(data, changes, norm_losses), at(data, held_out_change(data), norm_losses))
+    return best(
+        at(data, changes, norm_losses), at(data, data.held_out_accuracy_change, norm_losses)
+    )
 
 
 def changes_of(
@@ -81,22 +83,39 @@ def within(changes: xr.DataArray, allowance: float) -> xr.DataArray:
     return (changes >= -allowance).astype(np.float64).where(changes.notnull())
 
 
-def _share(data: LayerData, comparison: Comparison) -> Sample:
-    at = [_AT[comparison.condition]]
-    changes = changes_of(comparison.reference, data, at, data.accuracy_change)
-    return over_own_layers(
-        within(changes, data.allowance).squeeze("norm_loss", drop=True) - HALF,
-        f"no layer is measured {comparison.condition}",
+def _best(data: LayerData) -> Best:
+    return once(data, "best cut", lambda: best_of(data, NORM_LOSSES, data.accuracy_change))
+
+
+def _tested(data: LayerData, cut: str) -> xr.DataArray:
+    """Changes of accuracy at all of `NORM_LOSSES`, (seed, layer, norm_loss)."""
+    if cut == BEST_CUT:
+        return _best(data).change
+    return changes_of(cut, data, NORM_LOSSES, data.accuracy_change)
+
+
+def _surely_tested(data: LayerData, cut: str) -> xr.DataArray:
+    """The same, not interpolated and at the far end of its interval."""
+    return once(
+        data,
+        ("surely lost", cut),
+        lambda: changes_of(cut, data, NORM_LOSSES, surely_lost(data), first_reaching),
     )
+
+
+def _shares(data: LayerData, comparison: Comparison, changes: xr.DataArray) -> Sample:
+    there = changes.sel(norm_loss=_AT[comparison.condition], drop=True)
+    return over_own_layers(
+        within(there, data.allowance) - HALF, f"no layer is measured {comparison.condition}"
+    )
+
+
+def _share(data: LayerData, comparison: Comparison) -> Sample:
+    return _shares(data, comparison, _tested(data, comparison.reference))
 
 
 def _surely(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    at = [_AT[comparison.condition]]
-    changes = changes_of(comparison.reference, data, at, surely_lost(data), first_reaching)
-    shares = over_own_layers(
-        within(changes, data.allowance).squeeze("norm_loss", drop=True) - HALF,
-        "no truncation reaches it",
-    )
+    shares = _shares(data, comparison, _surely_tested(data, comparison.reference))
     return Robustness(
         "the first truncation that loses as much of the norm or more, and the loss of accuracy at "
         "the far end of its one-sided 95 % interval over images",
@@ -146,7 +165,7 @@ def _percent(found: Finding) -> str:
 
 def _by_margin(cut: str, data: LayerData) -> str:
     at = NORM_LOSSES[-1]
-    changes = changes_of(cut, data, [at], data.accuracy_change).squeeze("norm_loss", drop=True)
+    changes = _tested(data, cut).sel(norm_loss=at, drop=True)
     shares = [float(within(changes, m / 100).mean("layer").mean()) for m in MARGINS]
     parts = [f"{100 * s:.0f} % with {m}" for s, m in zip(shares, MARGINS, strict=True)]
     return f"At norm loss {at:g} by the points allowed: {', '.join(parts)}."
@@ -166,7 +185,7 @@ def _halves(found: tuple[Finding, ...]) -> str:
 
 
 def _choices(data: LayerData) -> str:
-    chosen = best_of(data, NORM_LOSSES[-1:], data.accuracy_change).cut.values.ravel().tolist()
+    chosen = _best(data).cut.sel(norm_loss=NORM_LOSSES[-1]).values.ravel().tolist()
     counts = Counter(cut for cut in chosen if cut != NO_CUT)
     total = sum(counts.values())
     parts = [f"{cut} {plain(100 * n / total)} %" for cut, n in counts.most_common()]

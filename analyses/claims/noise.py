@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.choices import LOSS, NORM_LOSSES, PRIMARY, Scale
+from analyses.choices import LOSS, PRIMARY, Scale
 from analyses.comparing import (
     LARGEST_NORM_LOSS,
     NORM_LOSS,
@@ -22,6 +22,7 @@ from analyses.comparing import (
     reach,
     scaled_curves,
     scaled_noise,
+    scored,
 )
 from analyses.findings import (
     Choices,
@@ -34,7 +35,7 @@ from analyses.findings import (
     Told,
     Verdict,
 )
-from analyses.samples import Sample, sample, tabulate
+from analyses.samples import Sample, sample
 from analyses.statistics import sign_flip_test
 from analyses.words import and_others, points, raised, sureness, undetectable
 from compressibility.store.curves import Curve
@@ -62,8 +63,8 @@ def truncation_minus_noise(
 def _compared(
     data: LayerData, mode: str, scale: Scale, score: Callable[[Curve, Curve], float]
 ) -> xr.DataArray:
-    first, second = scaled_curves(data, NORM_LOSS, scale, mode), scaled_noise(data, scale)
-    return tabulate(data, lambda *cell: score(first[cell], second[cell]))
+    truncated = scaled_curves(data, NORM_LOSS, scale, mode)
+    return scored(data, truncated, scaled_noise(data, scale), score)
 
 
 def _difference(
@@ -152,6 +153,6 @@ GENTLER: Final = Claim(
     check=_by_loss,
     tell=_told,
     limits=_limits,
-    choices=Choices(_difference, lambda _: NORM_LOSSES),
+    choices=Choices(_difference, lambda _: NORM_LOSS.reaches),
     rule=Rule.EVERY_MEASURED,
 )

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.choices import LOSS, NORM_LOSSES, PRIMARY, RATIOS, Reaches, Scale
+from analyses.choices import LOSS, PRIMARY, Scale
 from analyses.comparing import (
     NORM_LOSS,
     PARAMETERS,
@@ -77,10 +77,6 @@ def _difference(
     data: LayerData, comparison: Comparison, scale: Scale = PRIMARY, end: float | None = None
 ) -> Sample:
     return sample(pair_differences(data, _AXES[comparison], scale, end), _LACKING)
-
-
-def _reaches(comparison: Comparison) -> Reaches:
-    return NORM_LOSSES if _AXES[comparison] is NORM_LOSS else RATIOS
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -153,7 +149,7 @@ BETTER: Final = Claim(
     check=_by_loss,
     tell=_told,
     limits=_limits,
-    choices=Choices(_difference, _reaches),
+    choices=Choices(_difference, lambda comparison: _AXES[comparison].reaches),
     rule=Rule.UNANIMOUS,
     exploratory=True,
 )

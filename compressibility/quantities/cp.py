@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compressibility.errors import NumericalError, UserError
 from compressibility.evaluation import Variant
@@ -15,8 +16,6 @@ from compressibility.subjects import Subject
 from compressibility.tensors.arrays import Floats
 from compressibility.tensors.cp import CP, CP_FORMS, HIGHEST_RANK, CPStarts, cp_starts, highest_rank
 from compressibility.tensors.cp_correction import corrected
-
-_COUNTS: Final = ("n_correct", "n_lost", "n_gained", "n_sweeps", "n_diverged", "parameters")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class CPDecomposition:
             "n_diverged": np.array([sum(f.diverged for f in each.fits) for each in starts]),
             "parameters": np.array([fit.stored_parameters for fit in fits]),
         }
-        return {f"cp_{name}": self._laid_out(name, v) for name, v in (forms | once).items()}
+        return {f"cp_{name}": self._laid_out(values) for name, values in (forms | once).items()}
 
     def _fitted(self, kernel: Floats, rank: int, rng: np.random.Generator) -> CPStarts:
         found = cp_starts(
@@ -104,10 +103,10 @@ class CPDecomposition:
             raise NumericalError(f"no start of CP rank {rank} led to a finite fit")
         return found
 
-    def _laid_out(self, name: str, values: Floats) -> Floats:
+    def _laid_out(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of the first ranks along all of them, the others missing."""
-        missing, dtype = (MISSING_INTEGER, np.int64) if name in _COUNTS else (np.nan, np.float64)
-        whole = np.full((*values.shape[:-1], len(self.ranks)), missing, dtype)
+        missing = MISSING_INTEGER if values.dtype.kind == "i" else np.nan
+        whole = np.full((*values.shape[:-1], len(self.ranks)), missing, values.dtype)
         whole[..., : values.shape[-1]] = values
         return whole
 

@@ -227,6 +227,17 @@ class LayerData:
         return self.change_of_accuracy(self["n_correct"])
 
     @cached_property
+    def held_out_accuracy_change(self) -> xr.DataArray:
+        """As `accuracy_change`, on the held-out images; missing where there are none.
+
+        Raises:
+            NotMeasuredError: The dataset has no counts on held-out images.
+        """
+        images = self["held_out_n_images"]
+        change = self["held_out_n_correct"] - self["held_out_baseline_n_correct"]
+        return change / images.where(images > 0)
+
+    @cached_property
     def logit_change(self) -> xr.DataArray:
         """Log-odds of a correct answer, after minus before, (layer, mode, threshold, seed)."""
         return self.change_of_logit(self["n_correct"])
