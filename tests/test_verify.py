@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from compressibility.experiments.experiment import ExperimentError
-from compressibility.measuring.verify import verify
+from compressibility.measuring.verify import Check, Recount, Variant, verify
 from tests.small_experiment import SMALL, measure_in, place_in
 
 
@@ -51,6 +51,21 @@ def test_a_changed_number_does_not_hold(dataset, folder, variable, change, where
     changed[variable].loc[where] += change
     failed = [check.variant for check in _verify(changed, folder) if not check.holds]
     assert [(v.layer, v.mode, v.level) for v in failed] == [("stage2.conv", *variant)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "held_out", "holds"),
+    [
+        ((0, 0), (0, 0), True),
+        ((2, 2), (1, 1), True),
+        ((2, 1), (0, 5), False),
+        ((0, 5), (2, 1), False),
+    ],
+)
+def test_near_ties_excuse_the_counts_of_their_own_images_alone(counts, held_out, holds) -> None:
+    variant = Variant(0, "stage1.conv", "OUT", 0.1)
+    check = Check(variant, 0, 0.0, Recount(*counts), Recount(*held_out), 0.0)
+    assert check.holds == holds
 
 
 def test_a_dataset_without_counts_on_held_out_images_is_verified_without(dataset, folder) -> None:

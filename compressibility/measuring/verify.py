@@ -53,6 +53,24 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Recount:
+    """Stored counts of right answers on some images against the recomputed ones.
+
+    Attributes:
+        difference: The greatest of the counts.
+        near_ties: Images whose two top logits are closer than `TIE`, before or after.
+    """
+
+    difference: int
+    near_ties: int
+
+    @property
+    def holds(self) -> bool:
+        """The counts are equal but for near ties."""
+        return self.difference <= self.near_ties
+
+
+@dataclass(frozen=True)
 class Check:
     """A stored variant against the recomputed one.
 
@@ -61,18 +79,22 @@ class Check:
         rank_difference: 0 for noise, which has no rank.
         norm_difference: Of a truncation's norm loss or of the spectrum, the greater; beside noise
             of the shuffled kernel's spectrum, which is drawn from the same random numbers.
-        count_difference: The greatest of those of correct, lost and gained images, and of correct
-            held-out images where they were counted.
-        near_ties: Images whose two top logits are closer than `TIE`, before or after.
+        counts: Correct, lost and gained test images; of noise the correct ones.
+        held_out: Correct held-out images; nothing differs where they were not counted.
         loss_difference: Relative; NaN where the loss is not measured in the evaluation's precision.
     """
 
     variant: Variant
     rank_difference: int
     norm_difference: float
-    count_difference: int
-    near_ties: int
+    counts: Recount
+    held_out: Recount
     loss_difference: float
+
+    @property
+    def count_difference(self) -> int:
+        """The greatest of the images' two kinds."""
+        return max(self.counts.difference, self.held_out.difference)
 
     @property
     def holds(self) -> bool:
@@ -80,7 +102,8 @@ class Check:
         return (
             self.rank_difference == 0
             and abs(self.norm_difference) <= NORM_TOLERANCE
-            and self.count_difference <= self.near_ties
+            and self.counts.holds
+            and self.held_out.holds
             and not abs(self.loss_difference) > LOSS_TOLERANCE
         )
 
@@ -222,7 +245,7 @@ class _Recomputed:
         n_held_out, n_right = held_out
         with substituted(self._network, {variant.layer: kernel}):
             after = self._logits(self.subject.images)
-            apart, ties = self._on_held_out(n_held_out, n_right) if n_held_out else (0, 0)
+            held_out_recount = self._on_held_out(n_held_out, n_right)
         labels = self.subject.labels
         right_before, right_after = (
             logits.argmax(dim=1) == labels for logits in (self._before, after)
@@ -236,15 +259,17 @@ class _Recomputed:
             variant=variant,
             rank_difference=rank_difference,
             norm_difference=norm_difference,
-            count_difference=max(
-                apart, *(abs(int(found[name].sum()) - n) for name, n in counts.items())
+            counts=Recount(
+                max(abs(int(found[name].sum()) - n) for name, n in counts.items()),
+                int((_near_tie(self._before) | _near_tie(after)).sum()),
             ),
-            near_ties=int((_near_tie(self._before) | _near_tie(after)).sum()) + ties,
+            held_out=held_out_recount,
             loss_difference=(float(F.cross_entropy(after, labels)) - loss) / max(abs(loss), 1e-12),
         )
 
-    def _on_held_out(self, n_images: int, n_right: int) -> tuple[int, int]:
-        """By how many right answers the count differs, and the near ties among the images."""
+    def _on_held_out(self, n_images: int, n_right: int) -> Recount:
+        if not n_images:
+            return Recount(0, 0)
         if self.subject.held_out_images is None:
             raise ExperimentError(
                 "the dataset counts held-out images, and the images hold out none"
@@ -252,7 +277,7 @@ class _Recomputed:
         images, labels = self.subject.held_out_images(n_images)
         logits = self._logits(images)
         right = int((logits.argmax(dim=1) == labels).sum())
-        return abs(right - n_right), int(_near_tie(logits).sum())
+        return Recount(abs(right - n_right), int(_near_tie(logits).sum()))
 
     def _logits(self, images: Tensor) -> Tensor:
         device = self.subject.device
