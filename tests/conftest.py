@@ -1,4 +1,4 @@
-"""One thread for each test process; the command line as it is called, in a cache of its own."""
+"""One thread for each test process, the command line in a cache of its own, shared datasets."""
 
 import os
 import sys
@@ -7,8 +7,12 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
+import numpy as np
+import xarray as xr
+
 from compressibility import cli
 from compressibility.store.cache import Cache
+from tests.synthetic_dataset import NULL, PLANTED, make
 
 
 @pytest.fixture
@@ -27,3 +31,13 @@ def call(cache, monkeypatch, capsys):
         return int(ended.value.code or 0), told.out, told.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def null() -> xr.Dataset:
+    return make(NULL, np.random.default_rng(1))
+
+
+@pytest.fixture(scope="session")
+def planted() -> xr.Dataset:
+    return make(PLANTED, np.random.default_rng(2))

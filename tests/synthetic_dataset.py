@@ -19,6 +19,7 @@ LEVELS = tuple(t for t in THRESHOLDS if t > 0)
 NAMES = ("conv1", "conv2", "conv3", "conv4")
 JOINT_MODES = ("OUT", "IN", "OUT,KW")
 CP_RANKS = (1, 4, 16, 32)
+DIMS = ("layer", "mode", "threshold", "seed")
 SHAPES = ((16, 1, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3), (32, 32, 3, 3))
 
 
@@ -54,6 +55,26 @@ class Effects:
     """What several layers cost at once over the sum of what each costs alone."""
     noise: float = 0.1
     """Spread of the factors between networks (of their logarithms)."""
+
+
+NULL = Effects()
+PLANTED = Effects(
+    structure=1.0,
+    cut={"OUT": 0.6},
+    depth=1.0,
+    perturbation=2.0,
+    flatness=0.3,
+    interaction=1.3,
+)
+REVERSED = Effects(
+    structure=-1e-9,
+    cut={"OUT": 1.7},
+    depth=-1.0,
+    perturbation=0.5,
+    perturbation_depth=0.5,
+    flatness=3.0,
+    interaction=0.7,
+)
 
 
 def kernels(shape, structure, rng):

@@ -8,10 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.stats
-import xarray as xr
 
-from analyses import entropies
-from analyses.claims.correlation_loss import TELLS, rank_correlations
 from analyses.claims.cp import AT_EQUAL_ERROR
 from analyses.claims.cp import AT_EQUAL_PARAMETERS as CP_AT_EQUAL_PARAMETERS
 from analyses.claims.curvature import FLATTER
@@ -23,12 +20,10 @@ from analyses.claims.cuts import (
 )
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
-from analyses.claims.joint import excess, summed_change
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER, DOUBLE
 from analyses.comparing import NORM_LOSS, curves_along
-from analyses.curvatures import along, average_curvature, contrasts, random_contrasts, ranks
 from analyses.figures.entropy_map import entropy_map
 from analyses.findings import Comparison, Kind, Verdict
 from analyses.statistics import sign_flip_test
@@ -36,41 +31,8 @@ from analyses.topics import CLAIMS
 from analyses.verdicts import answer
 from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData, NotMeasuredError
-from compressibility.tensors.spectra import Spectrum
 from tests import synthetic_dataset
-from tests.synthetic_dataset import Effects, make, unmeasured
-
-NULL = Effects()
-PLANTED = Effects(
-    structure=1.0,
-    cut={"OUT": 0.6},
-    depth=1.0,
-    perturbation=2.0,
-    flatness=0.3,
-    interaction=1.3,
-)
-REVERSED = Effects(
-    structure=-1e-9,
-    cut={"OUT": 1.7},
-    depth=-1.0,
-    perturbation=0.5,
-    perturbation_depth=0.5,
-    flatness=3.0,
-    interaction=0.7,
-)
-
-
-DIMS = ("layer", "mode", "threshold", "seed")
-
-
-@pytest.fixture(scope="module")
-def null():
-    return make(NULL, np.random.default_rng(1))
-
-
-@pytest.fixture(scope="module")
-def planted():
-    return make(PLANTED, np.random.default_rng(2))
+from tests.synthetic_dataset import NULL, PLANTED, REVERSED, Effects, make, unmeasured
 
 
 @pytest.fixture(scope="module")
@@ -262,213 +224,6 @@ def test_below_six_networks_nothing_is_decided_but_equivalence_by_five(n_seeds):
             assert math.isfinite(f.interval.low) == (n_seeds > 1)
             assert all(math.isnan(layer.p_adjusted) for layer in f.layers)
             assert all(math.isfinite(layer.estimate) for layer in f.layers)
-
-
-def test_entropies_are_those_of_the_spectra(planted):
-    data = LayerData(planted)
-    for weights, layer, mode, seed in [
-        ("trained", "conv1", "OUT", 0),
-        ("initial", "conv3", "OUT,IN", 3),
-        ("shuffled", "conv4", "OUT,KW", 7),
-    ]:
-        where = {"layer": layer, "mode": mode, "seed": seed}
-        here = planted["schmidt_value"].sel(weights=weights, **where).values
-        spectrum = Spectrum(here[np.isfinite(here)])
-        entropy = entropies.entropies(data, weights).sel(where)
-        assert float(entropy) == pytest.approx(spectrum.entropy / np.log(len(spectrum)))
-        rank = np.flatnonzero(spectrum.norm_losses <= 0.3 + 1e-12)[0] + 1
-        assert float(entropies.log2_ranks(data, weights, 0.3).sel(where)) == np.log2(rank)
-    trivial = entropies.entropies(data, "trained").sel(layer="conv1", mode="IN")
-    assert trivial.isnull().all()
-
-
-def test_entropies_do_not_depend_on_the_scale():
-    values = np.random.default_rng(0).uniform(size=(3, 5))
-    values[:, 4] = np.nan
-    expected = entropies.normalised_entropy(values)
-    for scale in (1e-200, 1e200):
-        np.testing.assert_allclose(entropies.normalised_entropy(scale * values), expected)
-    assert entropies.normalised_entropy(np.array([[3.0, 0, 0]])) == 0
-    assert entropies.normalised_entropy(np.array([[3.0, 3, 3]])) == pytest.approx(1)
-
-
-def curved(dataset, value):
-    """The dataset with one curvature along every truncation, 8 being above the layer's average."""
-    changed = dataset.copy(deep=True)
-    random = 1.0 + np.arange(16)[None, :, None]
-    changed["random_directional_curvature"].values[...] = random
-    changed["hessian_layer_trace"].values[...] = 8.5 * changed["parameters"].values[:, None]
-    along = changed["directional_curvature"]
-    changed["directional_curvature"] = along.where(along.isnull(), value)
-    return LayerData(changed)
-
-
-@pytest.mark.parametrize(
-    ("value", "above"), [(0.5, 16), (4.5, 12), (4.0, 12.5), (16.0, 0.5), (20.0, 0), (-3.0, 16)]
-)
-def test_the_rank_counts_random_directions_above_and_half_of_those_equal(null, value, above):
-    found = {f.reference: f for f in answer(FLATTER, curved(null, value)).findings}
-    assert found["OUT"].per_seed == pytest.approx([above / 16 - 0.5] * 8)
-    assert found["OUT,KW"].estimate == pytest.approx(above / 16 - 0.5)
-
-
-def test_the_contrast_is_the_bounded_log_ratio(null):
-    data = curved(null, 0.3 * 8.5)
-    np.testing.assert_allclose(along(data, "OUT") / average_curvature(data), 0.3)
-    np.testing.assert_allclose(contrasts(data, "OUT"), math.tanh(-math.log(0.3) / 2))
-    one_out = [(136 - c) / 15 for c in range(1, 17)]
-    expected = np.mean([math.tanh(math.log(a / c) / 2) for c, a in enumerate(one_out, 1)])
-    np.testing.assert_allclose(random_contrasts(data), expected)
-
-
-def test_only_small_truncations_that_every_network_has_are_ranked(planted):
-    """Beyond a norm loss of 0.1 the curvature may be anything; without any the layer drops out."""
-    expected = ranks(LayerData(planted), "OUT")
-    dataset = planted.copy(deep=True)
-    large = dataset["norm_loss"] > 0.1
-    dataset["directional_curvature"] = dataset["directional_curvature"].where(~large, 1e9)
-    np.testing.assert_array_equal(ranks(LayerData(dataset), "OUT"), expected)
-    small = (dataset["norm_loss"] > 0) & (dataset["norm_loss"] <= 0.1)
-    gone = small & (dataset["layer"] == "conv2") & (dataset["seed"] == 3)
-    dataset["directional_curvature"] = dataset["directional_curvature"].where(~gone)
-    found = ranks(LayerData(dataset), "OUT")
-    assert found.sel(layer="conv2").isnull().all()
-    np.testing.assert_array_equal(found.drop_sel(layer="conv2"), expected.drop_sel(layer="conv2"))
-    assert answer(FLATTER, LayerData(dataset)).n_seeds == 8
-
-
-def test_ranks_are_averaged_over_norm_loss(null):
-    """By the trapezoidal rule, of ranks that fall from one truncation to the next."""
-    dataset = null.copy(deep=True)
-    dataset["directional_curvature"] = dataset["norm_loss"].where(
-        dataset["directional_curvature"].notnull()
-    )
-    levels = np.linspace(0.005, 0.105, 16)
-    dataset["random_directional_curvature"].values[...] = levels[:, None]
-    found = ranks(LayerData(dataset), "OUT").sel(layer="conv4", seed=2)
-    x = np.unique(dataset["norm_loss"].sel(layer="conv4", mode="OUT", seed=2))
-    x = x[(x > 0) & (x <= 0.1)]
-    y = [np.mean(levels > value) - 0.5 for value in x]
-    assert float(found) == pytest.approx(np.trapezoid(y, x) / (x[-1] - x[0]))
-    assert x.size > 2
-
-
-COSTS = {"OUT": 0.5, "IN": 0.25, "KH": 1.0, "KW": 7.0, "OUT,IN": 7.0, "OUT,KH": 7.0, "OUT,KW": 0.1}
-
-
-@pytest.mark.parametrize(
-    ("mode", "first", "every"), [("OUT", 0.5, 2.0), ("IN", 0.0, 0.75), ("OUT,KW", 1.0, 1.3)]
-)
-def test_the_sum_takes_a_cut_that_equals_this_one_and_passes_over_a_trivial_one(mode, first, every):
-    """Each layer alone costs what its cut does; conv1 has no IN, and its OUT,KW is KH.
-
-    All at once cost ten times the threshold, of which nine are up to 0.5, and four up to 0.1.
-    """
-    dataset = make(n_seeds=2)
-    cost = xr.DataArray(list(COSTS.values()), {"mode": list(COSTS)}, "mode")
-    dataset["loss"][...] = (0.1 + cost).where(dataset["loss"].notnull()).transpose(*DIMS)
-    dataset["joint_loss"][...] = 0.1 + 10 * dataset["threshold"].values[:, None]
-    data = LayerData(dataset)
-    np.testing.assert_allclose(summed_change(data, "all", mode), every)
-    np.testing.assert_allclose(summed_change(data, "first 1/4", mode), first, atol=1e-15)
-    np.testing.assert_allclose(excess(data, mode), 17.3 / 9 - every)
-    np.testing.assert_allclose(excess(data, mode, 0.1), 1.8 / 4 - every)
-    dataset["loss"].loc[{"layer": "conv3", "threshold": 0.3, "seed": 1}] = np.nan
-    np.testing.assert_array_equal(excess(data, mode).isnull(), [False, True])
-    assert excess(data, mode, 0.2).notnull().all()
-
-
-def test_the_sum_over_a_part_of_the_layers_is_not_taken_for_that_over_all():
-    data = LayerData(make(n_seeds=2).isel(layer=[0, 2]))
-    with pytest.raises(NotMeasuredError, match="4 layers were truncated at once, and 2 are here"):
-        summed_change(data, "all", "OUT")
-    with pytest.raises(NotMeasuredError, match="no joint truncations along KH"):
-        excess(data, "KH")
-
-
-def test_negative_curvature_is_flatter_and_still_counted(planted):
-    dataset = planted.copy(deep=True)
-    dataset["directional_curvature"] = -dataset["directional_curvature"]
-    found = answer(FLATTER, LayerData(dataset))
-    assert all(f.estimate == pytest.approx(0.5) for f in found.findings)
-    assert found.verdict is Verdict.SUPPORTED
-    np.testing.assert_allclose(contrasts(LayerData(dataset), "OUT"), 1)
-
-
-def test_curvature_does_not_depend_on_units(planted):
-    expected = answer(FLATTER, LayerData(planted)).findings
-    dataset = planted.copy(deep=True)
-    for name in ("directional_curvature", "hessian_layer_trace", "random_directional_curvature"):
-        dataset[name] = 1e6 * dataset[name]
-    for found, before in zip(answer(FLATTER, LayerData(dataset)).findings, expected, strict=True):
-        assert found.per_seed == before.per_seed
-        assert found.robustness.estimate == pytest.approx(before.robustness.estimate)
-
-
-def ruled_by(lost):
-    """A dataset whose truncations lose so many log-odds, and in proportion test loss."""
-    dataset = make(Effects(structure=1.0), np.random.default_rng(7), n_images=1_000_000)
-    lost = lost(dataset).transpose(*DIMS).values
-    counts = np.rint(1_000_000 / (1 + np.exp(-(3.5 - lost))))
-    dataset["n_correct"].values[...] = np.where(np.isfinite(lost), counts, -1)
-    dataset["loss"].values[...] = 0.1 + lost
-    return LayerData(dataset)
-
-
-FACTORS = xr.DataArray([8.0, 4.0, 2.0, 1.0], dims="layer")
-
-
-@pytest.mark.parametrize(
-    ("name", "verdict"),
-    [("correlation_loss", Verdict.SUPPORTED), ("norm_loss", Verdict.CONTRADICTED)],
-)
-def test_the_loss_that_rules_within_layers_is_recognised(name, verdict):
-    """Whatever the layers' factors: where one loss rules, its rank correlation is 1."""
-    data = ruled_by(lambda dataset: FACTORS * dataset[name])
-    found = answer(TELLS, data)
-    assert found.verdict is verdict
-    assert found.claim.exploratory
-    table = rank_correlations(data, -data.logit_change)
-    np.testing.assert_allclose(table.sel(loss=name.replace("_", " ")), 1, rtol=1e-4)
-    pooled = rank_correlations(data, -data.logit_change, pooled=True)
-    assert (pooled.sel(loss=name.replace("_", " ")) < 0.999).all()
-
-
-def test_rank_correlations_are_spearmans_of_the_distinct_truncations(planted):
-    data = LayerData(planted)
-    found = rank_correlations(data, -data.logit_change)
-    assert found.dims == ("loss", "seed", "layer")
-    pooled = {"norm loss": [], "correlation loss": [], "lost": []}
-    for layer in data.layers:
-        values = {"norm loss": [], "correlation loss": [], "lost": []}
-        for mode in data.modes:
-            here = planted.sel(layer=layer, mode=mode, seed=4)
-            _, first = np.unique(here["rank"], return_index=True)
-            for t in first:
-                if 0 < here["norm_loss"][t] <= 0.5:
-                    values["norm loss"].append(float(here["norm_loss"][t]))
-                    values["correlation loss"].append(float(here["correlation_loss"][t]))
-                    change = data.logit_change.sel(layer=layer, mode=mode, seed=4)
-                    values["lost"].append(-float(change[t]))
-        for loss in ("norm loss", "correlation loss"):
-            expected = scipy.stats.spearmanr(values[loss], values["lost"]).statistic
-            assert float(found.sel(layer=layer, seed=4, loss=loss)) == pytest.approx(expected)
-        for name, numbers in values.items():
-            pooled[name] += numbers
-    expected = scipy.stats.spearmanr(pooled["norm loss"], pooled["lost"]).statistic
-    together = rank_correlations(data, -data.logit_change, pooled=True)
-    assert float(together.sel(layer="all", seed=4, loss="norm loss")) == pytest.approx(expected)
-
-
-def test_a_layer_with_one_cut_tells_nothing_of_the_two_losses(planted):
-    """Along one cut both order the truncations alike."""
-    dataset = planted.copy(deep=True)
-    gone = (dataset["layer"] == "conv3") & (dataset["mode"] != "OUT")
-    dataset["n_correct"] = dataset["n_correct"].where(~gone, -1).transpose(*DIMS)
-    found = answer(TELLS, LayerData(dataset))
-    whole = TELLS.measure(LayerData(planted), TELLS.comparisons[0]).table
-    expected = whole.drop_sel(layer="conv3").mean("layer").values
-    assert found.findings[0].per_seed == pytest.approx(expected)
 
 
 def test_two_mode_cuts_that_are_better_are_recognised():

@@ -13,14 +13,13 @@ from analyses.verdicts import answer
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData, NotMeasuredError
 from tests.by_hand import kept_between
+from tests.synthetic_dataset import DIMS, SHAPES, Effects, make
 from tests.synthetic_dataset import NAMES as SHORT
-from tests.synthetic_dataset import SHAPES, Effects, make
 
 IMAGES = 10_000_000
 SMALL, LARGE = (8, 8, 3, 3), (16, 16, 3, 3)
 LADDER = (SMALL, SMALL, SMALL, LARGE, LARGE, LARGE)
 NAMES = tuple(f"conv{n}" for n in range(1, 7))
-DIMS = ("layer", "mode", "threshold", "seed")
 
 
 def losing(strengths, shapes, names=NAMES):
