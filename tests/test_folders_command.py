@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from tests.taught import assert_taught
-from tests.test_folders import write_classes, write_image
+from tests.written_folders import write_classes, write_image
 
 ASKED = ("measure", "digits-vanilla", "--seeds", "0", "--workers", "1", "--images")
 
