@@ -1,8 +1,9 @@
 """Datasets in which a claim's null holds, put through the whole analysis.
 
-``python -m tests.null_datasets [DRAWS]`` prints how often each claim is decided all the same. Each
-is a stored dataset in which what a claim compares is exchanged by coins, network by network, so
-that the null holds exactly, whatever the networks are. A new claim needs a line in `NULLS`.
+``python -m tests.null_datasets [DRAWS [CLAIM ...]]`` prints how often each claim, or each named by
+its key, is decided all the same. Each is a stored dataset in which what a claim compares is
+exchanged by coins, network by network, so that the null holds exactly, whatever the networks are. A
+new claim needs a line in `NULLS`.
 """
 
 import sys
@@ -18,7 +19,7 @@ from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
 from analyses.comparing import PARAMETERS, PRIMARY_CUT, RELATIVE_ERROR, curves_along
 from analyses.findings import Verdict
-from analyses.topics import CLAIMS, claim_of
+from analyses.topics import claim_of
 from analyses.verdicts import answer
 from compressibility.store.layer_sets import ALL
 from compressibility.store.reading import LayerData, read
@@ -207,13 +208,13 @@ def verdicts(key: str, draws: int, seed: int = 0) -> Iterator[Verdict]:
         yield answer(claim, LayerData(ds)).verdict
 
 
-def main(draws: int = DRAWS) -> int:
+def main(draws: int = DRAWS, *keys: str) -> int:
     """Print how often each claim is decided where it should not be; how many pass the limit."""
     beyond = 0
     limit = int(binom.ppf(0.999, draws, 0.05))
     print(f"Wrong verdicts of {draws} datasets under each claim's null (limit {limit}).\n")
     print("| claim | wrong | depends on the layer |\n|---|---|---|")
-    for claim in CLAIMS:
+    for claim in map(claim_of, keys or NULLS):
         found = list(verdicts(claim.key, draws))
         wrong = sum(v in NULLS[claim.key].wrong for v in found)
         beyond += wrong > limit
@@ -225,4 +226,4 @@ def main(draws: int = DRAWS) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else DRAWS) > 0)
+    sys.exit(main(*map(int, sys.argv[1:2]), *sys.argv[2:]) > 0)

@@ -11,7 +11,8 @@ import numpy as np
 import scipy.stats
 
 from analyses.statistics import sign_flip_test
-from tests.calibration import LAWS, N_NETWORKS, Law, median
+from tests.calibration import N_NETWORKS
+from tests.laws import LAWS, Law, median
 
 DRAWS = 2000
 
@@ -45,7 +46,7 @@ def main(draws: int = DRAWS) -> None:
     print("| law | null or effect | " + " | ".join(TESTS) + " |")
     print("|---|---|" + "---|" * len(TESTS))
     for law in LAWS:
-        if law.name not in ("normal", "t(2)") and law.symmetric:
+        if law.name not in ("normal", "t with 2 degrees of freedom") and law.symmetric:
             continue
         shifts = {"median 0": -median(law), **SHIFTS} if not law.symmetric else SHIFTS
         for words, shift in shifts.items():
