@@ -95,5 +95,3 @@ CP: Final = Statement(
     broken_by="CP kept stable at high rank, or losing more accuracy at equal parameters.",
     numbers="rank 20, every convolution",
 )
-UNTESTED: Final = (RECOVERY,)
-"""What no claim of the registry tests yet."""

@@ -25,6 +25,7 @@ from analyses.claims.headline import OFTEN, OFTEN_ALONG_OUT
 from analyses.claims.joint import ABOVE_THE_SUM
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
+from analyses.claims.recovery import MORE_THAN_CONTROLS, RECOVERS
 from analyses.claims.two_mode_cuts import BETTER
 from analyses.figures.correlation_loss import CORRELATION_LOSS
 from analyses.figures.cp import CP_FIGURE
@@ -42,6 +43,7 @@ from analyses.figures.kept import KEPT
 from analyses.figures.noise import AGAINST_NOISE
 from analyses.figures.pareto import PARETO
 from analyses.figures.plot import Plot
+from analyses.figures.recovery import RECOVERY_FIGURE
 from analyses.figures.spectra import SPECTRA
 from analyses.figures.two_mode_cuts import TWO_MODE_CUTS
 from analyses.findings import Claim
@@ -55,6 +57,7 @@ from analyses.paper import (
     INTRINSIC,
     NOISE,
     OUT_MODE,
+    RECOVERY,
     SEVERAL_LAYERS,
     TWO_MODES,
     UNSTATED,
@@ -163,6 +166,21 @@ TOPICS: Final = (
             "cp_largest_component",
             "cp_relative_error",
             "relative_error",
+        ),
+    ),
+    Topic(
+        "recovery",
+        "Do truncated networks recover?",
+        (RECOVERS, MORE_THAN_CONTROLS),
+        (RECOVERY_FIGURE,),
+        RECOVERY,
+        (
+            "recovery_accuracy",
+            "recovery_held_out_n_correct",
+            "recovery_n_held_out",
+            "recovery_re_estimated_n_correct",
+            "recovery_norm_loss",
+            "recovery_distance",
         ),
     ),
     Topic(

@@ -19,12 +19,11 @@ from compressibility.networks.kernels import Kernel, find_kernels, kernel_array,
 from compressibility.quantities import cuts
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.network import Network
-from compressibility.quantities.quantity import Quantity, Scope, coordinates
+from compressibility.quantities.quantity import Quantity, Scope, coordinates, divided_along
 from compressibility.quantities.truncations import Truncation
 from compressibility.store import layout
 from compressibility.store.cuts import MODES
 from compressibility.store.provenance import attributes, history_line
-from compressibility.store.schema import TABLES
 from compressibility.subjects import Subject
 from compressibility.tensors.spectra import Spectrum
 from compressibility.tensors.thresholds import THRESHOLDS
@@ -159,7 +158,7 @@ def measure(
     tasks: list[tuple[Quantity, str]] = [
         (quantity, layer)
         for quantity in quantities
-        for layer in ([k.layer for k in chosen] if "layer" in TABLES[quantity.table].per else [""])
+        for layer in ([k.layer for k in chosen] if divided_along(quantity) else [""])
     ]
     with shown(name) if report is None else nullcontext(report) as tell:
         for done, (quantity, layer) in enumerate(tasks):

@@ -17,10 +17,12 @@ from scipy.stats import binom
 
 from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
+from analyses.claims.recovery import CONTROLS, MARGIN
 from analyses.comparing import PARAMETERS, PRIMARY_CUT, RELATIVE_ERROR, curves_along
 from analyses.findings import Verdict
 from analyses.topics import claim_of
 from analyses.verdicts import answer
+from compressibility.store.arms import TRAINED_ON, TRUNCATED
 from compressibility.store.layer_sets import ALL
 from compressibility.store.reading import LayerData, read
 from tests.synthetic_dataset import Effects, make
@@ -154,6 +156,21 @@ def half_of_the_layers(ds, rng):
         counts[...] = np.where(counts < 0, counts, np.where(keeps, base, 0))
 
 
+def mirrored_by_coins(arms, mirror, margin):
+    """Arms' accuracies about another's less a margin, in whole networks, by a coin for each."""
+
+    def change(ds, rng):
+        accuracy = ds["recovery_accuracy"].transpose("arm", "seed", ...)
+        known = ds["arm"].values.tolist()
+        coins = rng.random(ds.sizes["seed"]) < 0.5
+        about = accuracy.values[known.index(mirror)][coins]
+        for arm in arms:
+            values = accuracy.values[known.index(arm)]
+            values[coins] = 2 * (about - margin) - values[coins]
+
+    return change
+
+
 def as_it_is(ds, rng):
     """Where the claim is true by construction."""
 
@@ -186,6 +203,8 @@ NULLS = {
     "joint": Null(sums_on_either_side, PLANTED),
     "cp": Null(partial(decompositions_on_either_side, PARAMETERS), PLANTED),
     "cp-error": Null(partial(decompositions_on_either_side, RELATIVE_ERROR), PLANTED),
+    "recovery": Null(mirrored_by_coins([TRUNCATED], TRAINED_ON, MARGIN), PLANTED),
+    "recovery-controls": Null(mirrored_by_coins(list(CONTROLS), TRUNCATED, 0.0), PLANTED),
     "curvature": Null(random_directions),
     "correlation": Null(answers_in_any_order),
 }

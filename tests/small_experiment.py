@@ -10,12 +10,14 @@ from compressibility.experiments.named import EXPERIMENTS
 from compressibility.experiments.networks import Place
 from compressibility.measuring.sweep import measure
 from compressibility.networks.architectures import VanillaCNN
+from compressibility.networks.training import ConstantRate
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
+from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
 from compressibility.store.cache import Cache
 
@@ -28,6 +30,12 @@ PLANS = {
     "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
     "joint": Joint(THRESHOLDS),
     "cp": CPDecomposition((1, 3), starts=2, sweeps=20),
+    "recovery": Recovery(
+        ConstantRate(epochs=1, batch_size=256, peak_learning_rate=0.01),
+        cuts=("OUT",),
+        thresholds=(0.4,),
+        statistics_images=256,
+    ),
 }
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
@@ -39,7 +47,8 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 3 + 5 * 2  # network, Hessian and joint; five quantities of two layers
+N_TASKS = 3 + 5 * 2 + 6
+"""Network, Hessian and joint; five quantities of two layers; six arms."""
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from compressibility.store.arms import ARMS, RANK_KEPT, TRAINED_ON, TRUNCATED
 from compressibility.store.layer_sets import LAYER_SETS, members
 from compressibility.store.layout import blank
 from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.cp import highest_rank
-from compressibility.tensors.modes import CUTS, same_as
+from compressibility.tensors.modes import CUTS, matrix_shape, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
 from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
@@ -20,6 +21,7 @@ NAMES = ("conv1", "conv2", "conv3", "conv4")
 JOINT_MODES = ("OUT", "IN", "OUT,KW")
 CP_RANKS = (1, 4, 16, 32)
 DIMS = ("layer", "mode", "threshold", "seed")
+RECOVERY_MODES = ("OUT", "OUT,KW")
 SHAPES = ((16, 1, 3, 3), (24, 16, 3, 3), (32, 24, 3, 3), (32, 32, 3, 3))
 
 
@@ -53,6 +55,10 @@ class Effects:
     """Factor of what CP loses, against a truncation of the same relative error."""
     interaction: float = 1.0
     """What several layers cost at once over the sum of what each costs alone."""
+    recovery_gap: float = 0.01
+    """By how much of 1 the truncated and re-trained network lies below the one trained on."""
+    control_gap: float = 0.0
+    """By how much of 1 re-trained controls lie below the re-trained truncated network."""
     noise: float = 0.1
     """Spread of the factors between networks (of their logarithms)."""
 
@@ -65,6 +71,8 @@ PLANTED = Effects(
     perturbation=2.0,
     flatness=0.3,
     interaction=1.3,
+    recovery_gap=0.0,
+    control_gap=0.05,
 )
 REVERSED = Effects(
     structure=-1e-9,
@@ -74,6 +82,8 @@ REVERSED = Effects(
     perturbation_depth=0.5,
     flatness=3.0,
     interaction=0.7,
+    recovery_gap=0.05,
+    control_gap=-0.05,
 )
 
 
@@ -112,6 +122,9 @@ def make(
             "layer_set": LAYER_SETS,
             "joint_mode": JOINT_MODES,
             "cp_rank": CP_RANKS,
+            "recovery_mode": RECOVERY_MODES,
+            "recovery_threshold": (0.5,),
+            "epoch": range(6),
         },
         tables=list(TABLES),
         attributes={
@@ -163,6 +176,9 @@ def make(
     for group in TABLES:
         if group != "truncation":
             v[f"{group}_flag"][...] = Flag.MEASURED.value
+        if group == "recovery":
+            v["recovery_statistics_flag"][...] = Flag.MEASURED.value
+            v["recovery_held_out_flag"][...] = Flag.MEASURED.value
         v[f"{group}_device"][...] = "none"
         v[f"{group}_precision"][...] = "float32"
         v[f"{group}_key"][...] = "0"
@@ -204,6 +220,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     answer_held_out(ds)
     answer_jointly(ds, effects, start, lost, rng.spawn(1)[0])
     answer_decomposed(ds, effects, start)
+    answer_recovered(ds, effects, rng.spawn(1)[0])
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]
@@ -307,6 +324,41 @@ def answer_decomposed(ds, effects, start):
             v["cp_error_spread"][i, r] = 0.01
             v["cp_n_diverged"][i, r] = 0
             v["cp_parameters"][i, r] = rank * sum(shape)
+
+
+def answer_recovered(ds, effects, rng):
+    """Re-trained networks lie ``recovery_gap`` below the one trained on, controls further."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    n, correct = int(ds["n_images"]), v["baseline_n_correct"]
+    gaps = {TRAINED_ON: 0.0, TRUNCATED: effects.recovery_gap, RANK_KEPT: effects.recovery_gap}
+    shape = v["recovery_n_correct"].shape  # cut, threshold, arm, epoch, seed
+    noise, elsewhere = (0.02 * effects.noise * rng.normal(size=shape) for _ in range(2))
+    later = np.minimum(np.arange(shape[3]), 1)[:, None, None]
+    for a, arm in enumerate(ARMS):
+        gap = gaps.get(arm, effects.recovery_gap + effects.control_gap)
+        after = correct / n - gap + noise[:, :, a]
+        after[:, :, 0] = correct / n if arm == TRAINED_ON else 0.1
+        counts = np.rint(n * np.clip(after, 0, 1)).astype(np.int64)
+        at = (slice(None), slice(None), a)
+        v["recovery_n_correct"][at] = v["recovery_re_estimated_n_correct"][at] = counts
+        v["recovery_accuracy"][at] = counts / n
+        v["recovery_n_lost"][at] = np.maximum(correct - counts, 0)
+        v["recovery_n_gained"][at] = np.maximum(counts - correct, 0)
+        held_out = np.clip(counts / n + elsewhere[:, :, a], 0, 1)
+        v["recovery_held_out_n_correct"][at] = np.rint(N_HELD_OUT * held_out)
+        beyond = (
+            0.5 if arm == TRAINED_ON else np.minimum(np.arange(shape[3]), 1)[:, None, None] / 20
+        )
+        v["recovery_norm_loss"][at] = beyond
+    v["recovery_n_held_out"][...] = N_HELD_OUT
+    v["recovery_loss"][...] = v["recovery_re_estimated_loss"][...] = 0.1
+    v["recovery_distance"][...] = v["recovery_distance_to_trained"][...] = later / 10
+    for i, layer in enumerate(zip(*(ds[s].values.tolist() for s in SIZES), strict=True)):
+        for m, mode in enumerate(RECOVERY_MODES):
+            held = same_as(layer, mode)
+            if held != "trivial":
+                values = np.linspace(1, 0.1, min(matrix_shape(layer, held)))
+                v["recovery_schmidt_value"][m, :, :, :, i, : values.size] = values[:, None]
 
 
 def answer_jointly(ds, effects, start, lost, rng):

@@ -61,6 +61,8 @@ def planted_answers(planted):
         "null",
         "curvature",
         "joint",
+        "recovery",
+        "recovery-controls",
     ],
 )
 def test_planted_effects_are_found(planted_answers, key):
@@ -76,7 +78,17 @@ def test_planted_effects_are_found(planted_answers, key):
 
 
 @pytest.mark.parametrize(
-    "key", ["cuts-norm", "depth", "depth-control", "noise", "curvature", "joint"]
+    "key",
+    [
+        "cuts-norm",
+        "depth",
+        "depth-control",
+        "noise",
+        "curvature",
+        "joint",
+        "recovery",
+        "recovery-controls",
+    ],
 )
 def test_reversed_effects_contradict(reversed_, key):
     (claim,) = (claim for claim in CLAIMS if claim.key == key)
@@ -238,11 +250,20 @@ def test_two_mode_cuts_that_are_better_are_recognised():
         ("network", {"cuts-norm", "depth", "noise", "two-mode", "correlation"}),
         (
             "truncation",
-            {"cuts-norm", "depth", "controls", "noise", "curvature", "two-mode", "joint"},
+            {
+                "cuts-norm",
+                "depth",
+                "controls",
+                "noise",
+                "curvature",
+                "two-mode",
+                "joint",
+            },
         ),
         ("controls", {"controls", "null", "noise", "depth-control"}),
         ("curvature", {"curvature"}),
         ("joint", {"joint"}),
+        ("recovery", {"recovery", "recovery-controls"}),
         ("hessian", set()),
     ],
 )
@@ -252,7 +273,7 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
         assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
-    if group in ("controls", "curvature", "hessian", "joint"):
+    if group in ("controls", "curvature", "hessian", "joint", "recovery"):
         assert found["cuts-norm"].findings
 
 

@@ -51,6 +51,10 @@ def series_of(name, table):
             x, y = ("sum_of_changes", "joint_change") if against else ("threshold", "accuracy")
             yield (panel, series), rows, x, y
         return
+    if name == "recovery":
+        for (panel, arm), rows in table.groupby(["panel", "arm"]):
+            yield (panel, arm), rows, "epoch", "norm_loss" if "rank" in panel else "accuracy"
+        return
     if name == "curvature":
         rows = table[table["norm_loss"].notna()]
         for key, here in rows.groupby(["layer", "series"]):
@@ -78,7 +82,7 @@ def series_of(name, table):
             yield (a, b), rows, x, y
 
 
-CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint")
+CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint", "recovery")
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -72,6 +72,7 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
         ("joint", 5),
         ("held_out", 6),
         ("cp", 7),
+        ("recovery", 9),
     ],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
@@ -89,7 +90,7 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
 
 
 @pytest.mark.parametrize(
-    "table", ["truncation", "held_out", "controls", "curvature", "joint", "cp"]
+    "table", ["truncation", "held_out", "controls", "curvature", "joint", "cp", "recovery"]
 )
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
@@ -103,13 +104,13 @@ def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls", "joint", "cp"])
+@pytest.mark.parametrize("table", ["truncation", "controls", "joint", "cp", "recovery"])
 def test_a_key_feels_the_number_of_test_images(table) -> None:
     plan = PLANS[table]
     assert _key(plan, Scope(1, 100)) != _key(plan, Scope(1, 101)) != _key(plan, Scope(1))
 
 
-@pytest.mark.parametrize("table", ["controls", "hessian", "curvature", "cp"])
+@pytest.mark.parametrize("table", ["controls", "hessian", "curvature", "cp", "recovery"])
 def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
     assert _key(PLANS[table], Scope(1)) != _key(PLANS[table], Scope(2))
 
@@ -133,6 +134,10 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("cp", {"ranks": (1, 2)}),
         ("cp", {"starts": 3}),
         ("cp", {"sweeps": 21}),
+        ("recovery", {"cuts": ("IN",)}),
+        ("recovery", {"thresholds": (0.5,)}),
+        ("recovery", {"statistics_images": 512}),
+        ("recovery", {"recipe": replace(PLANS["recovery"].recipe, peak_learning_rate=0.02)}),
     ],
 )
 def test_a_key_feels_the_plan(table, change) -> None:

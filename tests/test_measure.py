@@ -41,6 +41,8 @@ from tests.small_experiment import (
     planning,
 )
 
+RETRAINING = PLANS["recovery"].recipe
+
 
 def subject_in(folder: Path, seed: int, experiment: Experiment = SMALL) -> Subject:
     return Bench(place_in(folder)).subject(experiment, seed)
@@ -301,6 +303,12 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
         ("eigenvalue_index", {"hessian": replace(PLANS["hessian"], eigenvalues=3)}),
         ("cp_rank", {"cp": replace(PLANS["cp"], ranks=(1, 2))}),
         ("joint_mode", {"joint": replace(PLANS["joint"], cuts=("OUT", "KH"))}),
+        ("recovery_mode", {"recovery": replace(PLANS["recovery"], cuts=("KH",))}),
+        ("recovery_threshold", {"recovery": replace(PLANS["recovery"], thresholds=(0.5,))}),
+        (
+            "epoch",
+            {"recovery": replace(PLANS["recovery"], recipe=replace(RETRAINING, epochs=2))},
+        ),
     ],
 )
 def test_another_grid_is_refused(dataset, folder, dimension, changed) -> None:

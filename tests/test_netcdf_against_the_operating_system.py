@@ -114,7 +114,7 @@ def test_plain_xarray_sees_units_names_definitions_and_flags(path: Path) -> None
         assert plain["loss"].sel(layer="conv2", mode="OUT", threshold=0.1, seed=1).dims == ()
         flags = plain["truncation_flag"]
         assert flags.dtype == np.int8
-        assert flags.attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert flags.attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
         assert flags.attrs["flag_meanings"].split()[1] == "not_measured"
         assert plain["n_correct"].dtype == np.int64
         for name in plain.variables:

@@ -7,7 +7,6 @@ from typing import Final
 
 import jinja2
 
-from analyses.paper import UNTESTED
 from analyses.report.beside import cell_text, layers
 from analyses.report.chapters import Chapter
 from analyses.report.summary import rows, rule_text
@@ -41,7 +40,6 @@ def index(chapters: Sequence[Chapter]) -> str:
         chapters=chapters,
         rows=rows(chapters),
         topics=TOPICS,
-        untested=UNTESTED,
         tested=len(confirmatory),
         version=__version__,
     )

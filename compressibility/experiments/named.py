@@ -7,13 +7,14 @@ from typing import Final
 from compressibility.errors import nearest
 from compressibility.experiments.experiment import Experiment, ExperimentError
 from compressibility.networks.architectures import ResNet50, VanillaCNN
-from compressibility.networks.training import Recipe
+from compressibility.networks.training import ConstantRate, Recipe
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
+from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
 
 _CIFAR_RECIPE: Final = Recipe(
@@ -42,6 +43,23 @@ _OF_VANILLA_CNNS: Final = (
     Curvature(images=256, eigenvalues=3, directions=32),
     Joint(),
 )
+_CIFAR_RECOVERY: Final = Recovery(
+    ConstantRate(
+        epochs=5,
+        batch_size=128,
+        peak_learning_rate=0.01,
+        label_smoothing=0.05,
+        shift=3,
+        flip=True,
+        precision="bfloat16",
+    ),
+    thresholds=(0.5,),
+)
+_DIGITS_RECOVERY: Final = Recovery(
+    ConstantRate(epochs=5, batch_size=64, peak_learning_rate=0.01, shift=1),
+    thresholds=(0.5,),
+    statistics_images=256,
+)
 _OF_RESNETS: Final = (Truncation(), HeldOut(images=1_000), Controls())
 _THREE_SEEDS: Final = (0, 1, 2)
 _EIGHT_SEEDS: Final = tuple(range(8))
@@ -56,7 +74,11 @@ _EVERY: Final = (
         architecture=VanillaCNN(channels=(16, 32, 48, 64), pooled=(1,)),
         recipe=Recipe(epochs=20, batch_size=64, peak_learning_rate=0.1, shift=1),
         seeds=_EIGHT_SEEDS,
-        plans=(*_OF_VANILLA_CNNS, CPDecomposition((1, 4, 16, 32), sweeps=100)),
+        plans=(
+            *_OF_VANILLA_CNNS,
+            CPDecomposition((1, 4, 16, 32), sweeps=100),
+            _DIGITS_RECOVERY,
+        ),
     ),
     *(
         Experiment(
@@ -66,7 +88,7 @@ _EVERY: Final = (
             architecture=VanillaCNN(channels=(32, 64, 128, 256), pooled=(0, 1, 2)),
             recipe=_CIFAR_RECIPE,
             seeds=_EIGHT_SEEDS,
-            plans=_OF_VANILLA_CNNS,
+            plans=(*_OF_VANILLA_CNNS, _CIFAR_RECOVERY),
         )
         for images, title in _CIFARS.items()
     ),

@@ -26,10 +26,10 @@ from compressibility.measuring.workers import Hands, InThisProcess
 from compressibility.networks.image_sets import NAMES
 from compressibility.networks.kernels import find_kernels, unsupported, weights_hash
 from compressibility.networks.training import Progress
-from compressibility.quantities.quantity import coordinates
+from compressibility.quantities.quantity import coordinates, divided_along
 from compressibility.store import layout, netcdf
 from compressibility.store.provenance import attributes, merged_history
-from compressibility.store.schema import TABLES, present
+from compressibility.store.schema import dimensions, present
 
 
 @dataclass
@@ -52,15 +52,16 @@ class _Sweep:
     def tasks(self, seed: int) -> Iterator[Task]:
         """The network's own, then layer by layer, then those that need many layers."""
         quantities = self.experiment.quantities
-        of_network = [q for q in quantities if "layer" not in TABLES[q.table].per]
-        for quantity in of_network[:1]:
-            yield Task(self.experiment, seed, quantity)
+        of_layers = [q for q in quantities if divided_along(q) == "layer"]
+        first, *others = (q for q in quantities if q not in of_layers)
+        yield Task(self.experiment, seed, first)
         for layer in self.layers:
-            for quantity in quantities:
-                if quantity not in of_network:
-                    yield Task(self.experiment, seed, quantity, layer)
-        for quantity in of_network[1:]:
-            yield Task(self.experiment, seed, quantity)
+            for quantity in of_layers:
+                yield Task(self.experiment, seed, quantity, layer)
+        for quantity in others:
+            along = divided_along(quantity)
+            for part in map(str, quantity.coordinates()[along]) if along else ("",):
+                yield Task(self.experiment, seed, quantity, part)
 
     def network(self, seed: int) -> str | None:
         """Hash of the seed's trained network; None where it is still to be trained."""
@@ -106,7 +107,7 @@ class _Sweep:
             task: content_key(
                 task.quantity,
                 self.experiment.scope(seed),
-                task.layer,
+                task.part,
                 weights=weights,
                 images_checksum=checksum,
             )
@@ -328,5 +329,8 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return dataset
 
 
-_PUT_TOGETHER: Final = ("layer", "seed", "mode", "weights", "schmidt_index")
+_PUT_TOGETHER: Final = (
+    *("layer", "seed", "mode", "weights", "arm"),
+    *(name for name, dimension in dimensions().items() if dimension.longest is not None),
+)
 """Dimensions whose labels are put together from those of the parts."""

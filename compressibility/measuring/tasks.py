@@ -15,7 +15,14 @@ from compressibility.networks import devices, image_sets
 from compressibility.networks.image_sets import ImageSet
 from compressibility.networks.training import Progress
 from compressibility.quantities.network import Network
-from compressibility.quantities.quantity import FLOAT32, Quantity, Scope, Values, generator
+from compressibility.quantities.quantity import (
+    FLOAT32,
+    Quantity,
+    Scope,
+    Values,
+    divided_along,
+    generator,
+)
 from compressibility.store import keys, layout, netcdf, provenance
 from compressibility.store.provenance import TaskProvenance
 from compressibility.subjects import Subject
@@ -35,20 +42,24 @@ class Training:
 
 @dataclass(frozen=True)
 class Task:
-    """One quantity of one seed; ``layer`` is empty for quantities of the whole network."""
+    """One quantity of one seed.
+
+    ``part`` is the layer, or the label along another dimension, of a quantity that is measured
+    part by part; it is empty for one that is measured whole.
+    """
 
     experiment: Experiment
     seed: int
     quantity: Quantity
-    layer: str = ""
+    part: str = ""
 
     def __str__(self) -> str:
         """Such as ``seed 3 · stage2.conv · truncation``."""
-        return " · ".join(filter(None, (f"seed {self.seed}", self.layer, self.quantity.table)))
+        return " · ".join(filter(None, (f"seed {self.seed}", self.part, self.quantity.table)))
 
 
 def content_key(
-    quantity: Quantity, scope: Scope, layer: str, *, weights: str, images_checksum: str
+    quantity: Quantity, scope: Scope, part: str, *, weights: str, images_checksum: str
 ) -> str:
     """SHA-256 of all that a task's values depend on: weights, images and settings."""
     settings = {
@@ -56,7 +67,7 @@ def content_key(
         "revision": quantity.revision,
         "weights": weights,
         "images": images_checksum,
-        "layer": layer,
+        divided_along(quantity) or "layer": part,
         **quantity.settings(scope),
     }
     if scope.stream is not None:
@@ -130,7 +141,7 @@ class Bench:
             return self._train(job, report)
         subject = self.subject(job.experiment, job.seed)
         scope = job.experiment.scope(job.seed)
-        shard, failure = measured(job.quantity, subject, scope, job.layer, key=key)
+        shard, failure = measured(job.quantity, subject, scope, job.part, key=key)
         path = self.place.cache.shards(job.experiment.name) / f"{key}.nc"
         netcdf.save_shard(shard, path)
         return failure
@@ -160,24 +171,25 @@ class Bench:
 
 
 def measured(
-    quantity: Quantity, subject: Subject, scope: Scope, layer: str, *, key: str
+    quantity: Quantity, subject: Subject, scope: Scope, part: str, *, key: str
 ) -> tuple[xr.Dataset, str]:
     """The shard of a task, and why it failed for a numerical reason; empty where it did not."""
     values: Values = {}
     failure = ""
     try:
-        values = quantity.measure(subject, layer, generator(quantity, scope, layer))
+        values = quantity.measure(subject, part, generator(quantity, scope, part))
     except (NumericalError, np.linalg.LinAlgError) as error:
         failure = str(error) or type(error).__name__
     shard = layout.shard(
         quantity.table,
-        {"seed": scope.seed} | ({"layer": layer} if layer else {}),
+        {"seed": scope.seed} | ({along: part} if (along := divided_along(quantity)) else {}),
         values,
-        coordinates=quantity.coordinates(),
+        coordinates={"layer": [kernel.layer for kernel in subject.layers]}
+        | dict(quantity.coordinates()),
         provenance=here(
             subject.device,
             key=key,
-            precision=quantity.precision(subject, layer),
+            precision=quantity.precision(subject, part),
             failure=failure,
         ),
     )

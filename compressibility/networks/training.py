@@ -36,6 +36,20 @@ class Recipe:
     flip: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of one step of all, from 0."""
+        rise = max(1.0, self.warm_up * steps)
+        return self.peak_learning_rate * min((step + 1) / rise, (steps - step) / (steps - rise + 1))
+
+
+@dataclass(frozen=True)
+class ConstantRate(Recipe):
+    """The same, but the learning rate is ``peak_learning_rate`` in every step."""
+
+    def rate(self, step: int, steps: int) -> float:
+        """The same in every step."""
+        return self.peak_learning_rate
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -64,11 +78,6 @@ def augmented(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     return images
 
 
-def _rate(recipe: Recipe, step: int, steps: int) -> float:
-    rise = max(1.0, recipe.warm_up * steps)
-    return recipe.peak_learning_rate * min((step + 1) / rise, (steps - step) / (steps - rise + 1))
-
-
 def train(
     network: nn.Module,
     images: ImageSet,
@@ -94,56 +103,89 @@ def train(
             f"{images.name}: {len(images.train)} training images do not fill one batch of "
             f"{recipe.batch_size}: give more images"
         )
-    network.to(device).to(memory_format=torch.channels_last).train()
     inputs = images.normalised(images.train.images.to(device))
     labels = images.train.labels.to(device)
-    kernels = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": kernels},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(
-        groups,
-        lr=recipe.peak_learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
-    batches = len(labels) // recipe.batch_size
-    steps = recipe.epochs * batches
+    network.to(device).to(memory_format=torch.channels_last).train()
+    optimizer = optimizer_of(network, recipe)
     first = _restore(state_file, network, optimizer, generator, device)
     for epoch in range(first, recipe.epochs):
-        order = torch.randperm(len(labels), generator=generator).to(device)
-        total = torch.zeros((), device=device)
-        for batch in range(batches):
-            for group in optimizer.param_groups:
-                group["lr"] = _rate(recipe, epoch * batches + batch, steps)
-            chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-            batch_images = augmented(inputs[chosen], recipe, generator)
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"
-            ):
-                logits = network(batch_images.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(
-                logits.float(), labels[chosen], label_smoothing=recipe.label_smoothing
-            )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            total += loss.detach()
-        mean = float(total) / batches
-        if not torch.isfinite(total):
-            raise NumericalError(
-                f"training loss is {mean} in epoch {epoch + 1} of {recipe.epochs}; "
-                f"lower the peak learning rate {recipe.peak_learning_rate}"
-            )
+        mean = one_epoch(network, optimizer, inputs, labels, recipe, generator, epoch)
         if state_file is not None:
             _keep(state_file, network, optimizer, generator, epoch + 1)
         report(Progress(epoch + 1, recipe.epochs, mean))
     if state_file is not None:
         state_file.unlink(missing_ok=True)
     return network.to("cpu").to(memory_format=torch.contiguous_format).eval()
+
+
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """Stochastic gradient descent on all parameters, before its first step."""
+    kernels = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": kernels},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        groups,
+        lr=recipe.peak_learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+
+
+def one_epoch(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    generator: Generator,
+    epoch: int,
+) -> float:
+    """Train a network in place through all whole batches of its images once.
+
+    Args:
+        network: In training mode, on the images' device.
+        optimizer: Of its parameters.
+        inputs: Normalised images, (n, channels, height, width).
+        labels: Their classes, int64, (n,).
+        recipe: Of the training.
+        generator: The order and the augmentation of the images come from it.
+        epoch: The number of this one, from 0.
+
+    Returns:
+        The mean training loss, nat.
+
+    Raises:
+        NumericalError: The loss is no longer finite.
+    """
+    device = inputs.device
+    batches = len(labels) // recipe.batch_size
+    order = torch.randperm(len(labels), generator=generator).to(device)
+    total = torch.zeros((), device=device)
+    for batch in range(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(epoch * batches + batch, recipe.epochs * batches)
+        chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        batch_images = augmented(inputs[chosen], recipe, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            logits = network(batch_images.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(
+            logits.float(), labels[chosen], label_smoothing=recipe.label_smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        total += loss.detach()
+    mean = float(total) / batches
+    if not torch.isfinite(total):
+        raise NumericalError(
+            f"training loss is {mean} in epoch {epoch + 1} of {recipe.epochs}; "
+            f"lower the peak learning rate {recipe.peak_learning_rate}"
+        )
+    return mean
 
 
 def rounded_to_float16(network: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressibility.errors import UserError
+from compressibility.store.schema import TABLES
 from compressibility.subjects import Subject
 
 Values: TypeAlias = Mapping[str, NDArray[Any]]
@@ -53,11 +54,13 @@ class Quantity(Protocol):
     def settings(self, scope: Scope) -> Mapping[str, object]:
         """What the values depend on beside weights, images and layer: part of the content key."""
 
-    def precision(self, subject: Subject, layer: str) -> str:
+    def precision(self, subject: Subject, layer: str, /) -> str:
         """The arithmetic in which the values are measured."""
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
-        """The values of one task: of one layer, or with an empty ``layer`` of the network.
+    def measure(self, subject: Subject, layer: str, rng: np.random.Generator, /) -> Values:
+        """The values of one task: of one layer, or of the label along `divided_along`.
+
+        It is empty where the quantity is measured whole.
 
         Raises:
             compressibility.errors.NumericalError: They diverge, overflow or do not converge.
@@ -84,7 +87,12 @@ def coordinates(quantities: Iterable[Quantity]) -> dict[str, tuple[Any, ...]]:
     return together
 
 
-def generator(quantity: Quantity, scope: Scope, layer: str) -> np.random.Generator:
+def divided_along(quantity: Quantity) -> str | None:
+    """The dimension along which the quantity is measured part by part; None if it is whole."""
+    return next((name for name in TABLES[quantity.table].per if name != "seed"), None)
+
+
+def generator(quantity: Quantity, scope: Scope, part: str) -> np.random.Generator:
     """The random numbers of one task, the same in every run."""
     mixed = [] if scope.stream is None else list(scope.stream.encode("utf-8"))
-    return np.random.default_rng([scope.seed, quantity.stream, *layer.encode("utf-8"), *mixed])
+    return np.random.default_rng([scope.seed, quantity.stream, *part.encode("utf-8"), *mixed])

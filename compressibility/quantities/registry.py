@@ -12,6 +12,7 @@ from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
 from compressibility.quantities.network import Network
 from compressibility.quantities.quantity import Quantity
+from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
 
 _EVERY: Final[tuple[type[Quantity], ...]] = (
@@ -23,6 +24,7 @@ _EVERY: Final[tuple[type[Quantity], ...]] = (
     Curvature,
     Joint,
     CPDecomposition,
+    Recovery,
 )
 _CORE: Final = Network.table
 

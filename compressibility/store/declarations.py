@@ -38,6 +38,8 @@ class Flag(Enum):
     TRIVIAL_CUT = 3
     NO_DIRECTION = 4
     FAILED = 5
+    DIVERGED = 6
+    NO_BATCH_NORM = 7
 
 
 _MISSING: Final[Mapping[str, float | int | str]] = {

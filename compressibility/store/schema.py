@@ -33,6 +33,7 @@ from compressibility.store.tables.held_out import HELD_OUT
 from compressibility.store.tables.hessian import HESSIAN
 from compressibility.store.tables.joint import JOINT
 from compressibility.store.tables.network import NETWORK
+from compressibility.store.tables.recovery import RECOVERY
 from compressibility.store.tables.truncation import TRUNCATION
 from compressibility.store.view import MISSING_INTEGER
 
@@ -68,7 +69,7 @@ CORE: Final = NETWORK
 
 TABLES: Final[dict[str, Table]] = {
     table.name: table
-    for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT, CP)
+    for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT, CP, RECOVERY)
 }
 """Every table by its name, the core first."""
 
