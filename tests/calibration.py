@@ -143,7 +143,7 @@ STATED: Mapping[str, tuple[Sequence[Situation], Sequence[Law]]] = {
     "mean_seven": ((NONE_OF_SEVEN,), SKEWED),
     "mean_depends": (named(": depends"), SKEWED),
 }
-"""What the largest rates that are printed are of."""
+"""What the rates of `analyses.report.rates` are the largest of."""
 
 
 def table(laws: Sequence[Law], draws: int, n: int) -> Mapping[tuple[str, str], int]:

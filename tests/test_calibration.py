@@ -1,18 +1,24 @@
 """Oracle: the binomial law. Wrong verdicts come out at most as often as a rule says."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from analyses.findings import Kind, Verdict
+from analyses.report.pages import index
+from analyses.report.rates import RATES, rate_text
+from analyses.statistics import step_down
 from analyses.topics import CLAIMS
 from tests.calibration import (
     FAST,
     N_NETWORKS,
     SIZES,
+    STATED,
     answered,
     coverage,
     fewest,
@@ -22,8 +28,8 @@ from tests.calibration import (
     noise,
     verdicts,
 )
-from tests.laws import ABOUT_MEDIANS, LAWS, NORMAL, SYMMETRIC, Law, median
-from tests.remedies import rejected, signs
+from tests.laws import ABOUT_MEDIANS, LAWS, NORMAL, SKEWED, SYMMETRIC, Law, median
+from tests.remedies import SHIFTS, TESTS, rejected, signs
 from tests.situations import (
     AGAINST,
     BOTH,
@@ -44,6 +50,7 @@ NAMES = ("normal, correlated", "t with 2 degrees of freedom", "ties")
 QUICK = [law for law in LAWS if law.name in NAMES]
 QUIET = Law("quiet", lambda rng, shape: 1e-3 * NORMAL.draw(rng, shape), "next to no spread")
 BY_NAME = {each.name: each for each in (*SITUATIONS, *LAWS, *ABOUT_MEDIANS)}
+README = Path(__file__).parents[1] / "README.md"
 
 
 def name(case):
@@ -183,3 +190,47 @@ def test_a_law_says_why_it_is_tried_and_is_as_symmetric_as_it_says(law):
     drawn = law.draw(np.random.default_rng(0), (100_000, 1))[:, 0]
     low, middle, high = np.quantile(drawn, [0.05, 0.5, 0.95])
     assert bool(abs(high + low) + abs(middle) < 0.05 * (high - low)) is law.symmetric
+
+
+@pytest.mark.parametrize("key", STATED)
+def test_a_stated_rate_is_that_of_the_simulation(key):
+    rate = RATES[key]
+    situations, laws = STATED[key]
+    situation, law = BY_NAME[rate.situation], BY_NAME[rate.law]
+    assert situation in situations
+    assert rate.law in {each.name for each in laws}
+    assert {each.at_most for each in situations} == {rate.meant}
+    assert fewest(rate.found, FAST) <= n_wrong(situation, law, FAST) <= most(rate.found, FAST)
+
+
+def test_the_stated_rates_of_the_test_of_signs_are_those_of_the_simulation():
+    draws, rate = 1000, RATES["signs"]
+    for found, test in ((rate.found, signs), (rate.meant, TESTS["sign flips"])):
+        count = round(rejected(test, BY_NAME[rate.law], SHIFTS[rate.situation], draws) * draws)
+        assert fewest(found, draws) <= count <= most(found, draws)
+
+
+SAID = ("median_layers", "median_depends", "mean_one", "mean_equivalence", "mean_three",
+        "mean_seven", "mean_depends")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "keys"),
+    [
+        (README.read_text(), "How sure: ", ("median_one", *SAID)),
+        (index(()), "<p>The test supposes ", (*SAID, "signs")),
+    ],
+    ids=["README.md", "report"],
+)
+def test_the_texts_state_the_rates_and_no_others(text, start, keys):
+    (paragraph,) = (line for line in text.splitlines() if line.startswith(start))
+    said = re.findall(r"[\d.]+ % in place of [\d.]+ %", paragraph)
+    assert said == [rate_text(key) for key in keys]
+    assert paragraph.count(" %") == 2 * len(said)
+
+
+def test_the_stated_coverage_is_that_of_the_simulation():
+    low, high = map(float, re.findall(r"in (0\.\d+) to\s+(0\.\d+)\.", step_down.__doc__)[0])
+    held = [round(coverage(law, FAST) * FAST) for law in SKEWED]
+    assert fewest(low, FAST) <= min(held) <= most(low, FAST)
+    assert fewest(high, FAST) <= max(held) <= most(high, FAST)

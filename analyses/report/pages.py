@@ -9,6 +9,7 @@ import jinja2
 
 from analyses.report.beside import cell_text, layers
 from analyses.report.chapters import Chapter
+from analyses.report.rates import rate_text
 from analyses.report.summary import rows, rule_text
 from analyses.topics import TOPICS
 from analyses.words import interval_text, lowered, number, p_text, plain, verdict_text
@@ -71,6 +72,7 @@ def _environment() -> jinja2.Environment:
         number=number,
         plain=plain,
         p=p_text,
+        rate=rate_text,
         file_name=file_name,
         layers_file_name=layers_file_name,
         rule=rule_text,

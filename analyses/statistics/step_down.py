@@ -53,7 +53,8 @@ def step_down(
     being flipped about zero or about their means, whichever reaches further. Of one comparison it
     is that of the sign-flip test, and exact. Where only the step-down excludes zero, it ends there;
     cut or not, all intervals of a family of three hold symmetric centres in 0.95 or more of the
-    simulations of ``python -m tests.calibration``, and the means of skewed laws in 0.73 to 0.93.
+    simulations of ``python -m tests.calibration 450``, and the means of skewed laws in 0.73 to
+    0.93.
 
     Source: Westfall and Young, Resampling-Based Multiple Testing (1993), section 2.6.
 
