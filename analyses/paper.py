@@ -89,6 +89,11 @@ RECOVERY: Final = Statement(
     broken_by="It takes many epochs, or the accuracy does not come back.",
     numbers="a few epochs",
 )
+SAME_PLACE: Final = Statement(
+    words="Truncation does not move a network to a worse minimum: so quickly does it recover.",
+    where="abstract, section 4.5",
+    broken_by="A barrier between the network and what it is trained into, or a sharper minimum.",
+)
 CP: Final = Statement(
     words="CP decompositions compress too, but are unstable at high ranks.",
     where="among the methods",

@@ -23,6 +23,7 @@ from analyses.claims.depth_control import SPECIAL
 from analyses.claims.depth_cuts import DEEPER_ALONG_OTHERS
 from analyses.claims.headline import OFTEN, OFTEN_ALONG_OUT
 from analyses.claims.joint import ABOVE_THE_SUM
+from analyses.claims.minimum import AS_SHARP, SAME_MINIMUM
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.recovery import MORE_THAN_CONTROLS, RECOVERS
@@ -40,6 +41,7 @@ from analyses.figures.first_experiments import CONV1, CONV4
 from analyses.figures.headline import HEADLINE
 from analyses.figures.joint import JOINT
 from analyses.figures.kept import KEPT
+from analyses.figures.minimum import MINIMUM_FIGURE
 from analyses.figures.noise import AGAINST_NOISE
 from analyses.figures.pareto import PARETO
 from analyses.figures.plot import Plot
@@ -58,6 +60,7 @@ from analyses.paper import (
     NOISE,
     OUT_MODE,
     RECOVERY,
+    SAME_PLACE,
     SEVERAL_LAYERS,
     TWO_MODES,
     UNSTATED,
@@ -181,6 +184,20 @@ TOPICS: Final = (
             "recovery_re_estimated_n_correct",
             "recovery_norm_loss",
             "recovery_distance",
+        ),
+    ),
+    Topic(
+        "minimum",
+        "Back to the same minimum?",
+        (SAME_MINIMUM, AS_SHARP),
+        (MINIMUM_FIGURE,),
+        SAME_PLACE,
+        (
+            "path_loss",
+            "path_training_loss",
+            "path_n_correct",
+            "state_relative_trace",
+            "state_gradient_norm",
         ),
     ),
     Topic(

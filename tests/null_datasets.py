@@ -17,6 +17,7 @@ from scipy.stats import binom
 
 from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
+from analyses.claims.minimum import FACTOR, SHARE
 from analyses.claims.recovery import CONTROLS, MARGIN
 from analyses.comparing import PARAMETERS, PRIMARY_CUT, RELATIVE_ERROR, curves_along
 from analyses.findings import Verdict
@@ -24,6 +25,8 @@ from analyses.topics import claim_of
 from analyses.verdicts import answer
 from compressibility.store.arms import TRAINED_ON, TRUNCATED
 from compressibility.store.layer_sets import ALL
+from compressibility.store.paths import RECOVERED, TO_ANOTHER_NETWORK, TO_RECOVERED
+from compressibility.store.paths import TRAINED_ON as TRAINED_ON_STATE
 from compressibility.store.reading import LayerData, read
 from tests.synthetic_dataset import Effects, make
 
@@ -171,6 +174,31 @@ def mirrored_by_coins(arms, mirror, margin):
     return change
 
 
+def barriers_on_either_side(ds, rng):
+    """A tenth of the barrier to another network minus the own one, its sign by a coin."""
+    coins = rng.random(ds.sizes["seed"]) < 0.5
+    at = ds["path_point"]
+    for name in ("path_loss", "path_training_loss"):
+        loss = ds[name].transpose("path", "path_point", "statistics", "seed")
+        line = (1 - at) * loss.sel(path_point=0.0) + at * loss.sel(path_point=1.0)
+        excess = (loss - line).transpose(*loss.dims)
+        own, another = (
+            excess.sel(path=path).max("path_point") for path in (TO_RECOVERED, TO_ANOTHER_NETWORK)
+        )
+        factor = xr.where(coins, (2 * SHARE * another - own) / own, 1.0)
+        mirrored = (line + factor * excess).sel(path=TO_RECOVERED)
+        loss.loc[{"path": TO_RECOVERED}] = mirrored.transpose("path_point", "statistics", "seed")
+
+
+def at_the_factor(ds, rng):
+    """The logarithm of the ratio of the traces, mirrored at the margin by a coin."""
+    trace = ds["state_relative_trace"].transpose("state", "seed")
+    states = trace["state"].values.tolist()
+    recovered, on = (trace.values[states.index(state)] for state in (RECOVERED, TRAINED_ON_STATE))
+    coins = rng.random(ds.sizes["seed"]) < 0.5
+    recovered[coins] = (FACTOR**2 * on**2 / recovered)[coins]
+
+
 def as_it_is(ds, rng):
     """Where the claim is true by construction."""
 
@@ -205,6 +233,8 @@ NULLS = {
     "cp-error": Null(partial(decompositions_on_either_side, RELATIVE_ERROR), PLANTED),
     "recovery": Null(mirrored_by_coins([TRUNCATED], TRAINED_ON, MARGIN), PLANTED),
     "recovery-controls": Null(mirrored_by_coins(list(CONTROLS), TRUNCATED, 0.0), PLANTED),
+    "minimum": Null(barriers_on_either_side, PLANTED),
+    "minimum-curvature": Null(at_the_factor, PLANTED),
     "curvature": Null(random_directions),
     "correlation": Null(answers_in_any_order),
 }

@@ -17,6 +17,7 @@ from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
+from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
 from compressibility.store.cache import Cache
@@ -36,6 +37,14 @@ PLANS = {
         thresholds=(0.4,),
         statistics_images=256,
     ),
+    "minimum": Minimum(
+        ConstantRate(epochs=1, batch_size=128, peak_learning_rate=0.01),
+        threshold=0.4,
+        epochs_of_another=2,
+        points=3,
+        images=128,
+        directions=2,
+    ),
 }
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
@@ -47,8 +56,8 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 3 + 5 * 2 + 6
-"""Network, Hessian and joint; five quantities of two layers; six arms."""
+N_TASKS = 4 + 5 * 2 + 6
+"""Network, Hessian, joint and minimum; five quantities of two layers; six arms."""
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

@@ -9,6 +9,15 @@ import xarray as xr
 from compressibility.store.arms import ARMS, RANK_KEPT, TRAINED_ON, TRUNCATED
 from compressibility.store.layer_sets import LAYER_SETS, members
 from compressibility.store.layout import blank
+from compressibility.store.paths import (
+    PATHS,
+    RECOVERED,
+    STATES,
+    THROUGH_TRUNCATED,
+    TO_ANOTHER_NETWORK,
+    TO_RECOVERED,
+)
+from compressibility.store.paths import TRAINED_ON as TRAINED_ON_STATE
 from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.cp import highest_rank
 from compressibility.tensors.modes import CUTS, matrix_shape, same_as
@@ -59,6 +68,10 @@ class Effects:
     """By how much of 1 the truncated and re-trained network lies below the one trained on."""
     control_gap: float = 0.0
     """By how much of 1 re-trained controls lie below the re-trained truncated network."""
+    barrier: float = 0.2
+    """Before the recovered network, in nats; that before another one is 2."""
+    sharpness: float = 1.0
+    """Relative trace at the recovered network over that at the network trained on."""
     noise: float = 0.1
     """Spread of the factors between networks (of their logarithms)."""
 
@@ -73,6 +86,7 @@ PLANTED = Effects(
     interaction=1.3,
     recovery_gap=0.0,
     control_gap=0.05,
+    barrier=0.02,
 )
 REVERSED = Effects(
     structure=-1e-9,
@@ -84,6 +98,8 @@ REVERSED = Effects(
     interaction=0.7,
     recovery_gap=0.05,
     control_gap=-0.05,
+    barrier=1.0,
+    sharpness=2.0,
 )
 
 
@@ -125,6 +141,7 @@ def make(
             "recovery_mode": RECOVERY_MODES,
             "recovery_threshold": (0.5,),
             "epoch": range(6),
+            "path_point": np.linspace(0, 1, 11).round(12),
         },
         tables=list(TABLES),
         attributes={
@@ -174,11 +191,13 @@ def make(
                 v["truncation_flag"][i, j, s] = Flag.MEASURED.value
                 v["held_out_cut_flag"][i, j, s] = Flag.MEASURED.value
     for group in TABLES:
-        if group != "truncation":
+        if group not in ("truncation", "minimum"):
             v[f"{group}_flag"][...] = Flag.MEASURED.value
         if group == "recovery":
             v["recovery_statistics_flag"][...] = Flag.MEASURED.value
             v["recovery_held_out_flag"][...] = Flag.MEASURED.value
+        if group == "minimum":
+            v["path_flag"][...] = v["state_flag"][...] = Flag.MEASURED.value
         v[f"{group}_device"][...] = "none"
         v[f"{group}_precision"][...] = "float32"
         v[f"{group}_key"][...] = "0"
@@ -221,6 +240,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     answer_jointly(ds, effects, start, lost, rng.spawn(1)[0])
     answer_decomposed(ds, effects, start)
     answer_recovered(ds, effects, rng.spawn(1)[0])
+    answer_on_paths(ds, effects, rng.spawn(1)[0])
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]
@@ -359,6 +379,35 @@ def answer_recovered(ds, effects, rng):
             if held != "trivial":
                 values = np.linspace(1, 0.1, min(matrix_shape(layer, held)))
                 v["recovery_schmidt_value"][m, :, :, :, i, : values.size] = values[:, None]
+
+
+def answer_on_paths(ds, effects, rng):
+    """Losses on paths are parabolas over the line between their ends."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    hill = 4 * ds["path_point"].values * (1 - ds["path_point"].values)
+    n, n_seeds = int(ds["n_images"]), ds.sizes["seed"]
+    heights = {TO_RECOVERED: effects.barrier, TO_ANOTHER_NETWORK: 2.0, THROUGH_TRUNCATED: 1.5}
+    for p, path in enumerate(PATHS):
+        for name in ("path_loss", "path_training_loss"):
+            spread = 1 + 0.5 * effects.noise * rng.normal(size=n_seeds)
+            height = heights.get(path, 0.01) * spread
+            v[name][p] = 0.1 + (hill[:, None] * height)[:, None, :]
+        v["path_n_correct"][p] = np.rint(0.9 * n - (0.1 * n * hill)[:, None, None])
+    for name, value in STATE_VALUES.items():
+        v[name][...] = value * np.exp(effects.noise * rng.normal(size=v[name].shape))
+    on = v["state_relative_trace"][STATES.index(TRAINED_ON_STATE)]
+    spread = np.exp(effects.noise * rng.normal(size=n_seeds))
+    v["state_relative_trace"][STATES.index(RECOVERED)] = effects.sharpness * on * spread
+
+
+STATE_VALUES = {
+    "state_training_loss": 0.01,
+    "state_gradient_norm": 0.1,
+    "state_logit_norm": 20.0,
+    "state_eigenvalue": 3.0,
+    "state_trace": 10.0,
+    "state_relative_trace": 5.0,
+}
 
 
 def answer_jointly(ds, effects, start, lost, rng):

@@ -63,6 +63,8 @@ def planted_answers(planted):
         "joint",
         "recovery",
         "recovery-controls",
+        "minimum",
+        "minimum-curvature",
     ],
 )
 def test_planted_effects_are_found(planted_answers, key):
@@ -88,6 +90,8 @@ def test_planted_effects_are_found(planted_answers, key):
         "joint",
         "recovery",
         "recovery-controls",
+        "minimum",
+        "minimum-curvature",
     ],
 )
 def test_reversed_effects_contradict(reversed_, key):
@@ -264,6 +268,7 @@ def test_two_mode_cuts_that_are_better_are_recognised():
         ("curvature", {"curvature"}),
         ("joint", {"joint"}),
         ("recovery", {"recovery", "recovery-controls"}),
+        ("minimum", {"minimum", "minimum-curvature"}),
         ("hessian", set()),
     ],
 )
@@ -273,7 +278,7 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
         assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
-    if group in ("controls", "curvature", "hessian", "joint", "recovery"):
+    if group in ("controls", "curvature", "hessian", "joint", "recovery", "minimum"):
         assert found["cuts-norm"].findings
 
 

@@ -51,6 +51,11 @@ def series_of(name, table):
             x, y = ("sum_of_changes", "joint_change") if against else ("threshold", "accuracy")
             yield (panel, series), rows, x, y
         return
+    if name == "minimum":
+        for (panel, path), rows in table.groupby(["panel", "path"]):
+            y = {"test loss": "loss", "training loss": "training_loss", "test error": "error"}
+            yield (panel, path), rows, "path_point", y[panel]
+        return
     if name == "recovery":
         for (panel, arm), rows in table.groupby(["panel", "arm"]):
             yield (panel, arm), rows, "epoch", "norm_loss" if "rank" in panel else "accuracy"
@@ -82,7 +87,7 @@ def series_of(name, table):
             yield (a, b), rows, x, y
 
 
-CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint", "recovery")
+CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint", "recovery", "minimum")
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -73,6 +73,7 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
         ("held_out", 6),
         ("cp", 7),
         ("recovery", 9),
+        ("minimum", 10),
     ],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
@@ -134,6 +135,9 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("cp", {"ranks": (1, 2)}),
         ("cp", {"starts": 3}),
         ("cp", {"sweeps": 21}),
+        ("minimum", {"cut": "IN"}),
+        ("minimum", {"points": 5}),
+        ("minimum", {"directions": 3}),
         ("recovery", {"cuts": ("IN",)}),
         ("recovery", {"thresholds": (0.5,)}),
         ("recovery", {"statistics_images": 512}),

@@ -303,6 +303,7 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
         ("eigenvalue_index", {"hessian": replace(PLANS["hessian"], eigenvalues=3)}),
         ("cp_rank", {"cp": replace(PLANS["cp"], ranks=(1, 2))}),
         ("joint_mode", {"joint": replace(PLANS["joint"], cuts=("OUT", "KH"))}),
+        ("path_point", {"minimum": replace(PLANS["minimum"], points=5)}),
         ("recovery_mode", {"recovery": replace(PLANS["recovery"], cuts=("KH",))}),
         ("recovery_threshold", {"recovery": replace(PLANS["recovery"], thresholds=(0.5,))}),
         (

@@ -223,7 +223,7 @@ def test_type_is_legible_on_a_phone(whole, resnet):
 
 def test_one_network_gets_estimates_and_no_intervals(one):
     text = page(one)
-    assert len(one.drawings) == 18
+    assert len(one.drawings) == 19
     assert "1 (seed 0): estimates only" in text
     findings = [f for answer in one.answers for f in answer.findings]
     told = [interval_text(f.interval) for f in findings]
@@ -290,7 +290,7 @@ def test_a_blank_dataset_says_that_nothing_is_measured(dataset):
 
 @pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize(
-    "group", ["controls", "curvature", "joint", "network", "recovery", "truncation"]
+    "group", ["controls", "curvature", "joint", "minimum", "network", "recovery", "truncation"]
 )
 def test_a_dataset_without_a_group_is_drawn_as_far_as_it_goes(group):
     dataset = make(Effects(), n_seeds=6, names=("a", "b"), shapes=((6, 4, 3, 3),) * 2)

@@ -24,6 +24,7 @@ def test_a_blank_dataset_misses_everything() -> None:
         "joint": (0, 2),
         "cp": (0, 4),
         "recovery": (0, 12),
+        "minimum": (0, 2),
     }
     assert dict(rows(summary))["network table"] == "0 of 2 tasks; missing seed 0, 1"
 
@@ -117,9 +118,8 @@ def test_tasks_of_several_commits_are_told_apart() -> None:
     assert told["controls measured by"] == (
         "commit 0123456789ab, ba9876543210: numpy 0; or numpy 1"
     )
-    assert told[
-        "network, truncation, held_out, hessian, curvature, joint, cp, recovery measured by"
-    ] == ("commit 0123456789ab: numpy 0")
+    tables = "network, truncation, held_out, hessian, curvature, joint, cp, recovery, minimum"
+    assert told[f"{tables} measured by"] == "commit 0123456789ab: numpy 0"
 
 
 def test_the_experiments_settings_are_told_in_words() -> None:

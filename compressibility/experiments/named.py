@@ -14,6 +14,7 @@ from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
+from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
 
@@ -57,6 +58,7 @@ _CIFAR_RECOVERY: Final = Recovery(
 )
 _DIGITS_RECOVERY: Final = Recovery(
     ConstantRate(epochs=5, batch_size=64, peak_learning_rate=0.01, shift=1),
+    cuts=("OUT",),
     thresholds=(0.5,),
     statistics_images=256,
 )
@@ -78,6 +80,7 @@ _EVERY: Final = (
             *_OF_VANILLA_CNNS,
             CPDecomposition((1, 4, 16, 32), sweeps=100),
             _DIGITS_RECOVERY,
+            Minimum(_DIGITS_RECOVERY.recipe, epochs_of_another=10, images=128, directions=8),
         ),
     ),
     *(
@@ -88,7 +91,7 @@ _EVERY: Final = (
             architecture=VanillaCNN(channels=(32, 64, 128, 256), pooled=(0, 1, 2)),
             recipe=_CIFAR_RECIPE,
             seeds=_EIGHT_SEEDS,
-            plans=(*_OF_VANILLA_CNNS, _CIFAR_RECOVERY),
+            plans=(*_OF_VANILLA_CNNS, _CIFAR_RECOVERY, Minimum(_CIFAR_RECOVERY.recipe)),
         )
         for images, title in _CIFARS.items()
     ),

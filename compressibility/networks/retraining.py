@@ -1,6 +1,6 @@
 """Networks changed and trained again: where they start, and how they stand after every epoch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -107,3 +107,34 @@ def answers(network: nn.Module, inputs: Tensor, batch_size: int = 500) -> Tensor
     """The logits of all images, (n, classes), float32 without TF32, on the CPU."""
     with torch.inference_mode(), ieee_float32():
         return torch.cat([network(batch).cpu() for batch in torch.split(inputs, batch_size)])
+
+
+def between(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
+    """A copy of ``one`` on the straight line to ``other``: weights and running statistics.
+
+    What is no floating-point number is that of ``one``.
+
+    Args:
+        one: At share 0.
+        other: At share 1; of the same architecture.
+        share: How far on the line.
+    """
+    copy = copied(one)
+    end = other.state_dict()
+    with torch.no_grad():
+        for name, tensor in copy.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_((1 - share) * tensor.double() + share * end[name].double())
+    return copy
+
+
+def gradient_norm(
+    network: nn.Module, inputs: Tensor, labels: Tensor, layers: Sequence[str]
+) -> float:
+    """The Euclidean norm of the gradient of the mean cross-entropy by some kernels, nat."""
+    copy = copied(network).eval()
+    weights = [kernel_layer(copy, layer).weight.requires_grad_(True) for layer in layers]
+    with ieee_float32():
+        loss = nn.functional.cross_entropy(copy(inputs), labels)
+        gradients = torch.autograd.grad(loss, weights)
+    return float(torch.cat([each.flatten() for each in gradients]).double().norm())

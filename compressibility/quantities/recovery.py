@@ -126,13 +126,17 @@ class Recovery:
         Raises:
             ValueError: The training images are not known.
         """
-        scope = Scope(subject.seed, stream=subject.stream)
         return Retrainings(
             subject,
             self.recipe,
             statistics_images=self.statistics_images,
-            order=int(generator(self, scope, "").integers(2**63)),
+            order=self.order(subject),
         )
+
+    def order(self, subject: Subject) -> int:
+        """Seed of the order and augmentation of one subject's images, whatever the arm."""
+        scope = Scope(subject.seed, stream=subject.stream)
+        return int(generator(self, scope, "").integers(2**63))
 
     def _laid_out(
         self,

@@ -10,6 +10,7 @@ from compressibility.quantities.curvature import Curvature
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
+from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.network import Network
 from compressibility.quantities.quantity import Quantity
 from compressibility.quantities.recovery import Recovery
@@ -25,6 +26,7 @@ _EVERY: Final[tuple[type[Quantity], ...]] = (
     Joint,
     CPDecomposition,
     Recovery,
+    Minimum,
 )
 _CORE: Final = Network.table
 

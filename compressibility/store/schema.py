@@ -32,6 +32,7 @@ from compressibility.store.tables.curvature import CURVATURE
 from compressibility.store.tables.held_out import HELD_OUT
 from compressibility.store.tables.hessian import HESSIAN
 from compressibility.store.tables.joint import JOINT
+from compressibility.store.tables.minimum import MINIMUM
 from compressibility.store.tables.network import NETWORK
 from compressibility.store.tables.recovery import RECOVERY
 from compressibility.store.tables.truncation import TRUNCATION
@@ -69,7 +70,18 @@ CORE: Final = NETWORK
 
 TABLES: Final[dict[str, Table]] = {
     table.name: table
-    for table in (CORE, TRUNCATION, HELD_OUT, CONTROLS, HESSIAN, CURVATURE, JOINT, CP, RECOVERY)
+    for table in (
+        CORE,
+        TRUNCATION,
+        HELD_OUT,
+        CONTROLS,
+        HESSIAN,
+        CURVATURE,
+        JOINT,
+        CP,
+        RECOVERY,
+        MINIMUM,
+    )
 }
 """Every table by its name, the core first."""
 
