@@ -1,15 +1,12 @@
 """CP decompositions of one kernel, by rank: error, health, and how the network answers."""
 
-from dataclasses import replace
 from typing import Final
 
 import xarray as xr
 
 from compressibility.store.declarations import (
     AT_LEAST_ONE,
-    COUNT,
     EXPERIMENT,
-    FRACTION,
     NOT_NEGATIVE,
     Bounds,
     Dimension,
@@ -19,7 +16,7 @@ from compressibility.store.declarations import (
     flag,
 )
 from compressibility.store.dimensions import LAYER, SEED
-from compressibility.store.tables.network import accuracy_is, counts_of
+from compressibility.store.tables.answers import answers, rules_of
 from compressibility.store.view import View
 from compressibility.tensors.cp import CP_FORMS, highest_rank
 
@@ -98,23 +95,11 @@ CP: Final = Table(
         _of_fits("cp_parameters", "int64", "parameters of the CP decomposition",
                  "Entries of the four factors, rank * (OUT + IN + KH + KW): those of the layers "
                  "that realise it.", AT_LEAST_ONE, source="arXiv 1412.6553", forms=False),
-        _of_fits("cp_n_correct", "int64", "correct test images, the kernel decomposed",
-                 "Test images whose largest logit is the label's, with this one kernel replaced "
-                 "by its decomposition.", COUNT),
-        _of_fits("cp_n_lost", "int64", "test images lost, the kernel decomposed",
-                 "Right before the decomposition and wrong after.", COUNT),
-        _of_fits("cp_n_gained", "int64", "test images gained, the kernel decomposed",
-                 "Wrong before the decomposition and right after.", COUNT),
-        _of_fits("cp_accuracy", "float64", "accuracy, the kernel decomposed",
-                 "cp_n_correct / n_images.", FRACTION),
-        replace(
-            _of_fits("cp_loss", "float64", "test loss, the kernel decomposed",
-                     "Mean cross-entropy over the test images, with this one kernel decomposed. "
-                     "Missing where cp_precision is lower than float32.", NOT_NEGATIVE,
-                     units="nat"),
-            float32_only=True,
+        *answers(
+            _of_fits, "cp", "cp_", state="with this one kernel replaced by its decomposition",
+            change="the decomposition", what=", the kernel decomposed",
         ),
     ),
     flags=(_FLAG,),
-    rules=(*counts_of("cp_"), accuracy_is("cp_accuracy", "cp_n_correct")),
+    rules=rules_of("cp_"),
 )  # fmt: skip

@@ -1,15 +1,12 @@
 """Several layers truncated at once: norm and parameters left, and how the network answers."""
 
-from dataclasses import replace
 from typing import Final
 
 from compressibility.store.cuts import MODES
 from compressibility.store.declarations import (
     AT_LEAST_ONE,
-    COUNT,
     EXPERIMENT,
     FRACTION,
-    NOT_NEGATIVE,
     PAPER,
     POSITIVE,
     Bounds,
@@ -22,7 +19,7 @@ from compressibility.store.declarations import (
 )
 from compressibility.store.dimensions import SEED, THRESHOLD
 from compressibility.store.layer_sets import LAYER_SETS
-from compressibility.store.tables.network import accuracy_is, counts_of
+from compressibility.store.tables.answers import answers, rules_of
 from compressibility.store.tables.spectra import SINGLE_PRECISION
 
 LAYER_SET: Final = Dimension(
@@ -80,27 +77,14 @@ JOINT: Final = Table(
                "Parameters of the set's kernels / parameters of the layers that realise their "
                "truncations, rank * (rows + columns) of each matricization, at full rank too; a "
                "kernel along whose trivial cut nothing is truncated counts as it is.", POSITIVE),
-        _joint("joint_n_correct", "int64", "correct test images, the set truncated",
-               "Test images whose largest logit is the label's, with every layer of the set "
-               "truncated.", COUNT),
-        _joint("joint_n_lost", "int64", "test images lost, the set truncated",
-               "Right before the truncation of the set and wrong after.", COUNT),
-        _joint("joint_n_gained", "int64", "test images gained, the set truncated",
-               "Wrong before the truncation of the set and right after.", COUNT),
-        _joint("joint_accuracy", "float64", "accuracy, the set truncated",
-               "joint_n_correct / n_images.", FRACTION),
-        replace(
-            _joint("joint_loss", "float64", "test loss, the set truncated",
-                   "Mean cross-entropy over the test images, with every layer of the set "
-                   "truncated. Missing where joint_precision is lower than float32.", NOT_NEGATIVE,
-                   units="nat"),
-            float32_only=True,
+        *answers(
+            _joint, "joint", "joint_", state="with every layer of the set truncated",
+            change="the truncation of the set", what=", the set truncated",
         ),
     ),
     flags=(_FLAG,),
     rules=(
-        *counts_of("joint_"),
-        accuracy_is("joint_accuracy", "joint_n_correct"),
+        *rules_of("joint_"),
         Rule("joint_norm_loss", "at most", ("threshold",), lambda view: view["threshold"],
              "exceeds the threshold", tolerance=SINGLE_PRECISION),
     ),

@@ -6,8 +6,6 @@ Every dataset has this table.
 from dataclasses import replace
 from typing import Final
 
-import xarray as xr
-
 from compressibility.store.declarations import (
     AT_LEAST_ONE,
     COUNT,
@@ -15,60 +13,14 @@ from compressibility.store.declarations import (
     FRACTION,
     NOT_NEGATIVE,
     PAPER,
-    Rule,
     Table,
     Variable,
     flag,
 )
 from compressibility.store.dimensions import LAYER, SEED
-from compressibility.store.view import View
-
-ROUNDING: Final = 1e-9
+from compressibility.store.tables.answers import accuracy_is
 
 _FLAG: Final = flag("network_flag", "seed", "baseline")
-
-
-def accuracy_is(variable: str, count: str) -> Rule:
-    """An accuracy is its count over the number of images."""
-
-    def share(view: View) -> xr.Variable:
-        return view.numbers(count) / view.numbers("n_images")
-
-    return Rule(
-        variable,
-        "equals",
-        (count, "n_images"),
-        share,
-        f"is not {count} / n_images",
-        tolerance=ROUNDING,
-    )
-
-
-def counts_of(prefix: str = "") -> tuple[Rule, ...]:
-    """The counts of a changed network add up with the baseline's.
-
-    Args:
-        prefix: What the names ``n_correct``, ``n_lost`` and ``n_gained`` begin with.
-    """
-    before = "baseline_n_correct"
-    correct, lost, gained = (f"{prefix}n_{what}" for what in ("correct", "lost", "gained"))
-    return (
-        Rule(lost, "at most", (before,), lambda view: view.numbers(before), f"exceeds {before}"),
-        Rule(
-            gained,
-            "at most",
-            (before, "n_images"),
-            lambda view: view.numbers("n_images") - view.numbers(before),
-            f"exceeds n_images - {before}",
-        ),
-        Rule(
-            correct,
-            "equals",
-            (before, lost, gained),
-            lambda view: view.numbers(before) + view.numbers(gained) - view.numbers(lost),
-            f"is not {before} + {gained} - {lost}",
-        ),
-    )
 
 
 NETWORK: Final = Table(

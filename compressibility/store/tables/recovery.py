@@ -26,7 +26,7 @@ from compressibility.store.declarations import (
     flag,
 )
 from compressibility.store.dimensions import LAYER, SEED
-from compressibility.store.tables.network import accuracy_is, counts_of
+from compressibility.store.tables.answers import answers, rules_of
 from compressibility.store.view import View
 
 RECOVERY_MODE: Final = Dimension(
@@ -153,17 +153,10 @@ RECOVERY: Final = Table(
         Variable("recovery_n_held_out", ("arm", "seed"), "int64", "1", "number of held-out images",
                  "Images held out of the training images, on which choices are made; the same for "
                  "every arm.", EXPERIMENT, flag=_HELD_OUT.name, bounds=NOT_NEGATIVE),
-        _of_runs("recovery_n_correct", "int64", "correct test images after re-training",
-                 "Test images whose largest logit is the label's, after so many epochs.", COUNT),
-        _of_runs("recovery_n_lost", "int64", "test images lost after re-training",
-                 "Right by the trained network and wrong after so many epochs.", COUNT),
-        _of_runs("recovery_n_gained", "int64", "test images gained after re-training",
-                 "Wrong by the trained network and right after so many epochs.", COUNT),
-        _of_runs("recovery_accuracy", "float64", "accuracy after re-training",
-                 "recovery_n_correct / n_images.", FRACTION),
-        _of_runs("recovery_loss", "float64", "test loss after re-training",
-                 "Mean cross-entropy over the test images after so many epochs.", NOT_NEGATIVE,
-                 units="nat"),
+        *answers(
+            _of_runs, "recovery", "recovery_", state="after so many epochs",
+            change="the change and the re-training", what=" after re-training",
+        ),
         _of_runs("recovery_held_out_n_correct", "int64",
                  "correct held-out images after re-training",
                  "Held-out images whose largest logit is the label's, after so many epochs.",
@@ -200,8 +193,7 @@ RECOVERY: Final = Table(
     ),
     flags=(_FLAG, _STATISTICS, _HELD_OUT),
     rules=(
-        *counts_of("recovery_"),
-        accuracy_is("recovery_accuracy", "recovery_n_correct"),
+        *rules_of("recovery_"),
         _at_most("recovery_held_out_n_correct", "recovery_n_held_out"),
     ),
 )  # fmt: skip

@@ -7,9 +7,7 @@ import xarray as xr
 
 from compressibility.store.declarations import (
     AT_LEAST_ONE,
-    COUNT,
     FRACTION,
-    NOT_NEGATIVE,
     PAPER,
     POSITIVE,
     Bounds,
@@ -27,7 +25,7 @@ from compressibility.store.dimensions import (
     THRESHOLD,
     WEIGHTS,
 )
-from compressibility.store.tables.network import accuracy_is, counts_of
+from compressibility.store.tables.answers import answers, rules_of
 from compressibility.store.tables.spectra import SINGLE_PRECISION, norm_of_the_spectrum, spectra
 from compressibility.store.view import View
 
@@ -82,28 +80,16 @@ TRUNCATION: Final = Table(
                         "Parameters of the kernel / parameters of the two layers that realise the "
                         "truncation, rank * (rows + columns) of the matricization; below 1 it is "
                         "an expansion.", POSITIVE, source=_STORED),
-        _of_truncations("n_correct", "int64", "correct test images",
-                        "Test images whose largest logit is the label's, with this one layer "
-                        "truncated.", COUNT),
-        _of_truncations("n_lost", "int64", "test images lost",
-                        "Right before the truncation and wrong after.", COUNT),
-        _of_truncations("n_gained", "int64", "test images gained",
-                        "Wrong before the truncation and right after.", COUNT),
-        _of_truncations("accuracy", "float64", "accuracy", "n_correct / n_images.", FRACTION),
-        replace(
-            _of_truncations("loss", "float64", "test loss",
-                            "Mean cross-entropy over the test images, with this one layer "
-                            "truncated. Missing where truncation_precision is lower than float32: "
-                            "rounding shifts all logits alike.", NOT_NEGATIVE, units="nat"),
-            float32_only=True,
+        *answers(
+            _of_truncations, "truncation", "", state="with this one layer truncated",
+            change="the truncation", what="",
         ),
     ),
     flags=(_FLAG,),
     rules=(
         Rule("rank", "at most", ("out_channels",), lambda view: view.n_schmidt_values,
              "exceeds the number of Schmidt values of the cut"),
-        *counts_of(),
-        accuracy_is("accuracy", "n_correct"),
+        *rules_of(),
         Rule("norm_loss", "at most", ("threshold",), lambda view: view["threshold"],
              "exceeds the threshold", tolerance=SINGLE_PRECISION),
         Rule("relative_error", "equals", ("norm_loss",), lambda _: xr.Variable((), 1.0),
