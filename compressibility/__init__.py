@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from compressibility.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from compressibility.compression import compress as compress
-    from compressibility.compression import truncations as truncations
     from compressibility.evaluation import Evaluator as Evaluator
+    from compressibility.networks.compression import compress as compress
+    from compressibility.networks.compression import truncations as truncations
     from compressibility.networks.kernels import find_kernels as find_kernels
     from compressibility.own import measure as measure
     from compressibility.own import spectra as spectra
@@ -33,8 +33,8 @@ _HANDED_ON = {
     "Evaluator": "evaluation",
     "spectra": "own",
     "measure": "own",
-    "truncations": "compression",
-    "compress": "compression",
+    "truncations": "networks.compression",
+    "compress": "networks.compression",
     "read": "store.reading",
     "LayerData": "store.reading",
     "save": "store.netcdf",

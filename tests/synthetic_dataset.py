@@ -99,7 +99,7 @@ REVERSED = Effects(
     recovery_gap=0.05,
     control_gap=-0.05,
     barrier=1.0,
-    sharpness=2.0,
+    sharpness=0.4,
 )
 
 

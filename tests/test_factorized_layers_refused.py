@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from compressibility.compression import compress, truncations
 from compressibility.errors import UserError
+from compressibility.networks.compression import compress, truncations
 from compressibility.networks.factorized import SharedConv2d, factorize
 from compressibility.tensors.chains import Chain, Link
 from compressibility.tensors.modes import Cut, Mode

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from compressibility.compression import compress
 from compressibility.errors import NumericalError
+from compressibility.networks.compression import compress
 from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
 from compressibility.networks.retraining import (
