@@ -167,6 +167,17 @@ def test_paths_begin_at_the_trained_network_and_end_at_what_recovery_measures(
     assert counts == ends["truncated"]["recovery_n_correct"][0, 0, -1]
 
 
+def test_every_state_is_looked_at_along_the_same_directions(subject) -> None:
+    """Without a step the network trained on is the trained one, and so is what is seen of it."""
+    still = measured(subject, replace(PLAN, recipe=replace(RECIPE, peak_learning_rate=0.0)))
+    trained, on = STATES.index("trained"), STATES.index("trained on")
+    for name, values in still.items():
+        if name.startswith("state_") and values.shape == (4,):
+            assert values[trained] == values[on]
+    traces = still["state_trace"]
+    assert traces[STATES.index("truncated")] != traces[trained]
+
+
 def test_re_trainings_in_another_order_end_elsewhere(found) -> None:
     loss = found["path_loss"][PATHS.index("between re-trainings")]
     on = found["path_loss"][PATHS.index("to trained on"), -1]

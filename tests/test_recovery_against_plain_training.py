@@ -19,6 +19,7 @@ from compressibility.networks.retraining import re_estimated, redrawn
 from compressibility.networks.training import ConstantRate
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.quantities.recovery import Recovery
+from compressibility.quantities.retrainings import unchanged_by_a_cut
 from compressibility.store import layout
 from compressibility.store.arms import ARMS, WITHOUT_A_CUT
 from compressibility.store.provenance import TaskProvenance
@@ -236,6 +237,17 @@ def test_reset_kernels_have_the_entries_of_the_initial_ones_and_nothing_else_cha
         norm = np.linalg.norm(subject.initial_kernel(layer))
         assert np.linalg.norm(start[number][np.isfinite(start[number])]) == pytest.approx(norm)
     assert (found["reset"]["recovery_distance_to_trained"][0, CUT, 0] > 0.5).all()
+
+
+def test_reset_kernels_are_not_the_initial_ones(subject) -> None:
+    """The network before training may hold what training leads back from: another draw does not."""
+    reset = unchanged_by_a_cut("reset", subject, np.random.default_rng(0))
+    for place, layer in ((0, "0"), (3, "3")):
+        kernel, initial = reset[place].weight, torch.from_numpy(subject.initial_kernel(layer))
+        assert torch.equal(kernel.double().flatten().sort().values, initial.flatten().sort().values)
+        assert not torch.allclose(kernel.double(), initial)
+    assert torch.equal(reset[7].weight, subject.network[7].weight)
+    assert torch.equal(reset[1].running_var, subject.network[1].running_var)
 
 
 def test_a_fresh_network_is_another_draw_of_the_initial_one() -> None:
