@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressibility.tensors.cp import CP, canonical, cp, cp_kernel, cp_starts
+from compressibility.tensors.formats import format_ranks, in_format
 from compressibility.tensors.modes import CUTS, matrix_shape
 from compressibility.tensors.spectra import spectrum
 from compressibility.tensors.tensor_train import TT_CUTS, TensorTrain, tensor_train
@@ -235,3 +236,17 @@ def test_the_norm_loss_of_a_truncation_is_that_of_its_kernel(
     truncation = draw_truncation(format_, drawn, data)
     kept = np.linalg.norm(truncation.kernel()) / drawn.norm
     assert abs(truncation.norm_loss - (1 - kept)) <= 1e-10
+
+
+@pytest.mark.parametrize("format_", FORMATS[1:])
+@iterative
+@given(nonzero_kernels(), st.floats(0, 1, exclude_max=True, allow_subnormal=False))
+def test_ranks_at_a_threshold_keep_the_norm_loss_within_it(
+    format_: str, drawn: DrawnKernel, threshold: float
+) -> None:
+    name = {"Tucker-2": "Tucker-2", "tensor train": "TT"}[format_]
+    [ranks] = format_ranks(drawn.array, name, (threshold,))
+    kernel = in_format(drawn.array, name, ranks).kernel()
+    assert 1 - np.linalg.norm(kernel) / drawn.norm <= threshold + 100 * EPS
+    error = np.sqrt(1 - (1 - threshold) ** 2)
+    assert relative_error(drawn, kernel) <= error + 100 * EPS

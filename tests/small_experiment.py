@@ -14,6 +14,7 @@ from compressibility.networks.training import ConstantRate
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.formats import TensorFormats
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
@@ -30,6 +31,7 @@ PLANS = {
     "hessian": Hessian(images=64, eigenvalues=2, directions=4),
     "curvature": Curvature(images=64, eigenvalues=2, directions=4, thresholds=THRESHOLDS),
     "joint": Joint(THRESHOLDS),
+    "formats": TensorFormats(THRESHOLDS),
     "cp": CPDecomposition((1, 3), starts=2, sweeps=20),
     "recovery": Recovery(
         ConstantRate(epochs=1, batch_size=256, peak_learning_rate=0.01),
@@ -56,8 +58,8 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 4 + 5 * 2 + 6
-"""Network, Hessian, joint and minimum; five quantities of two layers; six arms."""
+N_TASKS = 4 + 6 * 2 + 6
+"""Network, Hessian, joint and minimum; six quantities of two layers; six arms."""
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

@@ -20,6 +20,7 @@ from compressibility.store.paths import (
 from compressibility.store.paths import TRAINED_ON as TRAINED_ON_STATE
 from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.cp import highest_rank
+from compressibility.tensors.formats import BONDS, TUCKER
 from compressibility.tensors.modes import CUTS, matrix_shape, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
@@ -62,6 +63,8 @@ class Effects:
     average_curvature: float = 0.02
     cp: float = 1.0
     """Factor of what CP loses, against a truncation of the same relative error."""
+    formats: float = 1.0
+    """Likewise of Tucker-2 and tensor trains."""
     interaction: float = 1.0
     """What several layers cost at once over the sum of what each costs alone."""
     recovery_gap: float = 0.01
@@ -241,6 +244,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     answer_decomposed(ds, effects, start)
     answer_recovered(ds, effects, rng.spawn(1)[0])
     answer_on_paths(ds, effects, rng.spawn(1)[0])
+    answer_in_formats(ds, effects, start)
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]
@@ -408,6 +412,41 @@ STATE_VALUES = {
     "state_trace": 10.0,
     "state_relative_trace": 5.0,
 }
+
+
+def answer_in_formats(ds, effects, start):
+    """Tucker-2 and TT lose 0.8 of the threshold, and cost what a truncation of that loss does."""
+    v = {name: ds[name].values for name in ds.data_vars}
+    n, correct = int(ds["n_images"]), v["baseline_n_correct"]
+    norm_loss = 0.8 * ds["threshold"].values
+    lost = effects.formats * effects.strength * norm_loss[:, None] ** 2
+    counts = np.rint(n / (1 + np.exp(np.minimum(lost - start, 2.2)))).astype(np.int64)
+    for f, name in enumerate(ds["format"].values.tolist()):
+        for i, shape in enumerate(zip(*(ds[s].values.tolist() for s in SIZES), strict=True)):
+            at = (f, i)
+            v["format_n_correct"][at] = counts
+            v["format_accuracy"][at] = counts / n
+            v["format_n_lost"][at] = np.maximum(correct - counts, 0)
+            v["format_n_gained"][at] = np.maximum(counts - correct, 0)
+            v["format_loss"][at] = 0.1 + 0.5 * lost
+            v["format_norm_loss"][at] = norm_loss[:, None]
+            v["format_relative_error"][at] = np.sqrt(1 - (1 - norm_loss[:, None]) ** 2)
+            sizes = [min(matrix_shape(shape, cut)) for cut in BONDS[name]]
+            ranks = [np.ceil(size * (1 - ds["threshold"].values)).astype(int) for size in sizes]
+            for cut, rank in zip(BONDS[name], ranks, strict=True):
+                bond = ds["bond"].values.tolist().index(cut.label)
+                v["format_rank"][(*at, slice(None), bond)] = rank[:, None]
+            v["format_parameters"][at] = stored_in_format(name, shape, *ranks)[:, None]
+
+
+def stored_in_format(name, shape, *ranks):
+    """Entries of the layers that realise a decomposition, counted by hand."""
+    out, in_, height, width = shape
+    if name == TUCKER:
+        a, b = ranks
+        return out * a + a * b * height * width + in_ * b
+    a, b, c = ranks
+    return out * a + a * in_ * b + b * height * c + c * width
 
 
 def answer_jointly(ds, effects, start, lost, rng):

@@ -72,6 +72,7 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
         ("joint", 5),
         ("held_out", 6),
         ("cp", 7),
+        ("formats", 8),
         ("recovery", 9),
         ("minimum", 10),
     ],
@@ -91,7 +92,8 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
 
 
 @pytest.mark.parametrize(
-    "table", ["truncation", "held_out", "controls", "curvature", "joint", "cp", "recovery"]
+    "table",
+    ["truncation", "held_out", "controls", "curvature", "joint", "cp", "formats", "recovery"],
 )
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
@@ -105,7 +107,7 @@ def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("table", ["truncation", "controls", "joint", "cp", "recovery"])
+@pytest.mark.parametrize("table", ["truncation", "controls", "joint", "cp", "formats", "recovery"])
 def test_a_key_feels_the_number_of_test_images(table) -> None:
     plan = PLANS[table]
     assert _key(plan, Scope(1, 100)) != _key(plan, Scope(1, 101)) != _key(plan, Scope(1))
@@ -138,6 +140,8 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("minimum", {"cut": "IN"}),
         ("minimum", {"points": 5}),
         ("minimum", {"directions": 3}),
+        ("formats", {"thresholds": (0.0, 0.1, 0.41)}),
+        ("formats", {"formats": ("TT",)}),
         ("recovery", {"cuts": ("IN",)}),
         ("recovery", {"thresholds": (0.5,)}),
         ("recovery", {"statistics_images": 512}),

@@ -22,6 +22,7 @@ def test_a_blank_dataset_misses_everything() -> None:
         "hessian": (0, 2),
         "curvature": (0, 4),
         "joint": (0, 2),
+        "formats": (0, 4),
         "cp": (0, 4),
         "recovery": (0, 12),
         "minimum": (0, 2),
@@ -118,8 +119,10 @@ def test_tasks_of_several_commits_are_told_apart() -> None:
     assert told["controls measured by"] == (
         "commit 0123456789ab, ba9876543210: numpy 0; or numpy 1"
     )
-    tables = "network, truncation, held_out, hessian, curvature, joint, cp, recovery, minimum"
-    assert told[f"{tables} measured by"] == "commit 0123456789ab: numpy 0"
+    others = (
+        "network, truncation, held_out, hessian, curvature, joint, formats, cp, recovery, minimum"
+    )
+    assert told[f"{others} measured by"] == "commit 0123456789ab: numpy 0"
 
 
 def test_the_experiments_settings_are_told_in_words() -> None:

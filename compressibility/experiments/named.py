@@ -11,6 +11,7 @@ from compressibility.networks.training import ConstantRate, Recipe
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.formats import TensorFormats
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
@@ -43,6 +44,7 @@ _OF_VANILLA_CNNS: Final = (
     Hessian(images=256, eigenvalues=3, directions=32),
     Curvature(images=256, eigenvalues=3, directions=32),
     Joint(),
+    TensorFormats(),
 )
 _CIFAR_RECOVERY: Final = Recovery(
     ConstantRate(

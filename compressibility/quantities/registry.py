@@ -7,6 +7,7 @@ from typing import Final
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.curvature import Curvature
+from compressibility.quantities.formats import TensorFormats
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.hessian import Hessian
 from compressibility.quantities.joint import Joint
@@ -24,6 +25,7 @@ _EVERY: Final[tuple[type[Quantity], ...]] = (
     Hessian,
     Curvature,
     Joint,
+    TensorFormats,
     CPDecomposition,
     Recovery,
     Minimum,

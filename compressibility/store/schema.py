@@ -29,6 +29,7 @@ from compressibility.store.declarations import (
 from compressibility.store.tables.controls import CONTROLS
 from compressibility.store.tables.cp import CP
 from compressibility.store.tables.curvature import CURVATURE
+from compressibility.store.tables.formats import FORMATS_TABLE
 from compressibility.store.tables.held_out import HELD_OUT
 from compressibility.store.tables.hessian import HESSIAN
 from compressibility.store.tables.joint import JOINT
@@ -78,6 +79,7 @@ TABLES: Final[dict[str, Table]] = {
         HESSIAN,
         CURVATURE,
         JOINT,
+        FORMATS_TABLE,
         CP,
         RECOVERY,
         MINIMUM,

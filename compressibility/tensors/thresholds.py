@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from compressibility.errors import UserError
 from compressibility.tensors.arrays import Floats
 from compressibility.tensors.spectra import Spectrum
 
@@ -23,7 +24,7 @@ def rank_at(spectrum: Spectrum, threshold: float) -> int:
         threshold: Allowed norm loss, in [0, 1).
 
     Raises:
-        ValueError: The threshold is outside [0, 1).
+        UserError: The threshold is outside [0, 1).
 
     Examples:
         >>> rank_at(Spectrum(np.array([4.0, 3.0, 0.0])), 0.3)
@@ -43,21 +44,31 @@ def ranks_at(spectrum: Spectrum, thresholds: Sequence[float] | Floats) -> NDArra
         int64, shape (T,).
 
     Raises:
-        ValueError: A threshold is outside [0, 1).
+        UserError: A threshold is outside [0, 1).
 
     Examples:
         >>> ranks_at(Spectrum(np.array([4.0, 3.0, 0.0])), (0, 0.1, 0.3))
         array([3, 2, 1])
     """
-    allowed = np.asarray(thresholds, dtype=np.float64)
-    outside = ~((allowed >= 0) & (allowed < 1))
-    if outside.any():
-        raise ValueError(
-            f"threshold {allowed[outside][0]} is outside [0, 1): choose an allowed norm loss from "
-            "0 (full rank) to below 1"
-        )
+    allowed = require_thresholds(thresholds)
     if spectrum.is_zero:
         return np.ones(allowed.shape, dtype=np.int64)
     obeys = spectrum.norm_losses <= allowed[:, None]
     ranks = np.where(allowed == 0, len(spectrum), obeys.argmax(axis=1) + 1)
     return ranks.astype(np.int64)
+
+
+def require_thresholds(thresholds: Sequence[float] | Floats) -> Floats:
+    """Return allowed norm losses in float64.
+
+    Raises:
+        UserError: One is outside [0, 1).
+    """
+    allowed = np.asarray(thresholds, dtype=np.float64)
+    outside = ~((allowed >= 0) & (allowed < 1))
+    if outside.any():
+        raise UserError(
+            f"threshold {allowed[outside][0]} is outside [0, 1): choose an allowed norm loss from "
+            "0 (full rank) to below 1"
+        )
+    return allowed
