@@ -100,3 +100,8 @@ CP: Final = Statement(
     broken_by="CP kept stable at high rank, or losing more accuracy at equal parameters.",
     numbers="rank 20, every convolution",
 )
+TENSOR_FORMATS: Final = Statement(
+    words="Formats of several small tensors keep more accuracy than one cut or a CP decomposition.",
+    where=f"{_OURS}a comparison of this report",
+    broken_by="Tucker-2 or tensor trains keep less accuracy than some cut, or than CP.",
+)

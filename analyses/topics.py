@@ -21,6 +21,8 @@ from analyses.claims.cuts import (
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
 from analyses.claims.depth_cuts import DEEPER_ALONG_OTHERS
+from analyses.claims.formats import AT_EQUAL_ERROR as FORMATS_AT_EQUAL_ERROR
+from analyses.claims.formats import AT_EQUAL_PARAMETERS as FORMATS_AT_EQUAL_PARAMETERS
 from analyses.claims.headline import OFTEN, OFTEN_ALONG_OUT
 from analyses.claims.joint import ABOVE_THE_SUM
 from analyses.claims.minimum import AS_SHARP, SAME_MINIMUM
@@ -38,6 +40,7 @@ from analyses.figures.depth import DEPTH
 from analyses.figures.entropy import ENTROPY
 from analyses.figures.entropy_map import ENTROPY_MAP
 from analyses.figures.first_experiments import CONV1, CONV4
+from analyses.figures.formats import FORMATS_FIGURE
 from analyses.figures.headline import HEADLINE
 from analyses.figures.joint import JOINT
 from analyses.figures.kept import KEPT
@@ -62,6 +65,7 @@ from analyses.paper import (
     RECOVERY,
     SAME_PLACE,
     SEVERAL_LAYERS,
+    TENSOR_FORMATS,
     TWO_MODES,
     UNSTATED,
     Statement,
@@ -169,6 +173,25 @@ TOPICS: Final = (
             "cp_largest_component",
             "cp_relative_error",
             "relative_error",
+        ),
+    ),
+    Topic(
+        "formats",
+        "A cut, CP, Tucker-2 or a tensor train?",
+        (FORMATS_AT_EQUAL_PARAMETERS, FORMATS_AT_EQUAL_ERROR),
+        (FORMATS_FIGURE,),
+        TENSOR_FORMATS,
+        (
+            *_TRUNCATIONS,
+            "compression_ratio",
+            "relative_error",
+            "format_n_correct",
+            "format_parameters",
+            "format_relative_error",
+            "format_rank",
+            "cp_n_correct",
+            "cp_parameters",
+            "cp_relative_error",
         ),
     ),
     Topic(

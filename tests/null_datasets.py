@@ -111,15 +111,43 @@ def decompositions_on_either_side(axis, ds, rng):
     """
     data = LayerData(ds)
     coins = np.where(rng.random(ds.sizes["seed"]) < 0.5, -1, 1)
+    as_out(axis, data, ds["cp_n_correct"], of_cp(axis, data), "cp_rank", coins)
+    every_cut_as_the_first(ds)
+
+
+def formats_on_either_side(axis, ds, rng):
+    """Tucker-2 and TT likewise; CP keeps what OUT keeps, without a coin."""
+    data = LayerData(ds)
+    coins = np.where(rng.random(ds.sizes["seed"]) < 0.5, -1, 1)
+    ratio = data["parameters"] / data["format_parameters"]
+    at = np.log2(ratio) if axis is PARAMETERS else data["format_relative_error"]
+    for place in range(ds.sizes["format"]):
+        here = {"format": place}
+        as_out(axis, data, ds["format_n_correct"].isel(here), at.isel(here), "threshold", coins)
+    as_out(axis, data, ds["cp_n_correct"], of_cp(axis, data), "cp_rank", 0 * coins)
+    every_cut_as_the_first(ds)
+
+
+def of_cp(axis, data):
+    """Where the best fits lie on an axis."""
+    if axis is PARAMETERS:
+        return log2_ratio(data)
+    return data["cp_relative_error"].sel(cp_form="fitted", drop=True)
+
+
+def as_out(axis, data, counts, at, along, coins):
+    """Put in place of counts what OUT keeps at the same place, and more or less by the coins."""
     curves = curves_along(data, axis, data["n_correct"], PRIMARY_CUT)
-    error = data["cp_relative_error"].sel(cp_form="fitted", drop=True)
-    at = log2_ratio(data) if axis is PARAMETERS else error
-    counts = ds["cp_n_correct"].transpose("layer", "cp_rank", "seed", "cp_form").values
-    for place in np.ndindex(counts.shape[:3]):
+    values = counts.transpose("layer", along, "seed", ...).values
+    for place in np.ndindex(values.shape[:3]):
         layer, seed = data.layers[place[0]], data.seeds[place[2]]
-        kept = curves[layer, seed].at(at.transpose("layer", "cp_rank", "seed").values[place])
-        if np.isfinite(kept) and counts[place][0] >= 0:
-            counts[place] = np.rint(kept + coins[place[2]] * 20 * (1 + place[0]))
+        kept = curves[layer, seed].at(at.transpose("layer", along, "seed").values[place])
+        if np.isfinite(kept) and (values[place] >= 0).all():
+            apart = min(20 * (1 + place[0]), kept, data.n_images - kept)
+            values[place] = np.rint(kept + coins[place[2]] * apart)
+
+
+def every_cut_as_the_first(ds):
     for name in ("n_correct", "loss", "norm_loss", "relative_error", "compression_ratio", "rank"):
         values = ds[name].transpose("mode", ...).values
         there = values[1:] >= 0
@@ -231,6 +259,8 @@ NULLS = {
     "joint": Null(sums_on_either_side, PLANTED),
     "cp": Null(partial(decompositions_on_either_side, PARAMETERS), PLANTED),
     "cp-error": Null(partial(decompositions_on_either_side, RELATIVE_ERROR), PLANTED),
+    "formats": Null(partial(formats_on_either_side, PARAMETERS), PLANTED),
+    "formats-error": Null(partial(formats_on_either_side, RELATIVE_ERROR), PLANTED),
     "recovery": Null(mirrored_by_coins([TRUNCATED], TRAINED_ON, MARGIN), PLANTED),
     "recovery-controls": Null(mirrored_by_coins(list(CONTROLS), TRUNCATED, 0.0), PLANTED),
     "minimum": Null(barriers_on_either_side, PLANTED),

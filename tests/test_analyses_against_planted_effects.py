@@ -20,6 +20,8 @@ from analyses.claims.cuts import (
 )
 from analyses.claims.depth import DEEPER
 from analyses.claims.depth_control import SPECIAL
+from analyses.claims.formats import AT_EQUAL_ERROR as FORMATS_AT_EQUAL_ERROR
+from analyses.claims.formats import AT_EQUAL_PARAMETERS as FORMATS_AT_EQUAL_PARAMETERS
 from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.two_mode_cuts import BETTER, DOUBLE
@@ -29,6 +31,7 @@ from analyses.findings import Comparison, Kind, Verdict
 from analyses.statistics import sign_flip_test
 from analyses.topics import CLAIMS
 from analyses.verdicts import answer
+from compressibility.store.cuts import MODES
 from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData, NotMeasuredError
 from tests import synthetic_dataset
@@ -120,6 +123,40 @@ def test_cp_that_loses_as_much_as_a_truncation_of_its_error_is_told_from_more(cp
         assert f.estimate == pytest.approx(0, abs=0.003) if sign == 0 else f.estimate * sign > 0.006
     if sign:
         assert found.verdict is (Verdict.SUPPORTED if sign > 0 else Verdict.CONTRADICTED)
+
+
+@pytest.mark.parametrize(
+    ("formats", "verdict"), [(0.01, Verdict.SUPPORTED), (20.0, Verdict.CONTRADICTED)]
+)
+def test_tensor_formats_that_lose_little_or_much_are_told(formats, verdict):
+    effects = Effects(formats=formats, cp=1 if formats < 1 else 0.01, strength=10)
+    found = answer(FORMATS_AT_EQUAL_PARAMETERS, LayerData(make(effects, np.random.default_rng(8))))
+    assert found.verdict is verdict
+    assert {f.label for f in (f.comparison for f in found.findings)} == {
+        f"{name} − {other}" for name in ("Tucker-2", "TT") for other in (*MODES, "CP")
+    }
+    for f in found.findings:
+        assert f.robustness.agrees_with(f.estimate)
+
+
+@pytest.mark.parametrize(("formats", "sign"), [(0.3, 1), (1.0, 0), (3.0, -1)])
+def test_tensor_formats_that_lose_as_much_as_others_of_their_error_are_told_from_more(
+    formats, sign
+):
+    """Oracle: what is planted is by the relative error, with every cut and CP alike."""
+    effects = Effects(formats=formats, noise=0.02)
+    ds = make(effects, np.random.default_rng(8), n_images=10_000)
+    found = answer(FORMATS_AT_EQUAL_ERROR, LayerData(ds))
+    assert len(found.findings) == 16
+    for f in found.findings:
+        assert f.estimate == pytest.approx(0, abs=0.003) if sign == 0 else f.estimate * sign > 0.006
+    if sign:
+        assert found.verdict is (Verdict.SUPPORTED if sign > 0 else Verdict.CONTRADICTED)
+
+
+def test_tensor_formats_are_compared_with_truncations_alone_where_cp_is_not_measured(planted):
+    found = answer(FORMATS_AT_EQUAL_ERROR, LayerData(unmeasured(planted, "cp")))
+    assert {f.other for f in found.findings} == set(MODES)
 
 
 def by_other(found):
@@ -267,6 +304,7 @@ def test_two_mode_cuts_that_are_better_are_recognised():
         ("controls", {"controls", "null", "noise", "depth-control"}),
         ("curvature", {"curvature"}),
         ("joint", {"joint"}),
+        ("formats", {"formats", "formats-error"}),
         ("recovery", {"recovery", "recovery-controls"}),
         ("minimum", {"minimum", "minimum-curvature"}),
         ("hessian", set()),
@@ -278,7 +316,7 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
         assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
-    if group in ("controls", "curvature", "hessian", "joint", "recovery", "minimum"):
+    if group in ("controls", "curvature", "formats", "hessian", "joint", "recovery", "minimum"):
         assert found["cuts-norm"].findings
 
 

@@ -45,6 +45,11 @@ def series_of(name, table):
             if series != "untouched network":
                 yield (panel, series), rows, x, y
         return
+    if name == "formats":
+        for (panel, series), rows in table.groupby(["panel", "series"]):
+            x = "relative_error" if "error" in panel else "log2_compression_ratio"
+            yield (panel, series), rows, x, "kept"
+        return
     if name == "joint":
         for (panel, series), rows in table.groupby(["panel", "layer_set"]):
             against = "sum" in panel
@@ -87,7 +92,8 @@ def series_of(name, table):
             yield (a, b), rows, x, y
 
 
-CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", "curvature", "joint", "recovery", "minimum")
+BY_PANEL = ("curvature", "joint", "formats", "recovery", "minimum")
+CURVES = (*LINES, "two-mode-cuts", "first-conv1-out", *BY_PANEL)
 
 
 @pytest.mark.parametrize("name", CURVES)

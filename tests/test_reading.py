@@ -167,6 +167,8 @@ def test_each_table_answers_its_claims_alone(of_some_tables):
             "cp",
             "cp-error",
             "curvature",
+            "formats",
+            "formats-error",
             "headline",
             "joint",
             "recovery",

@@ -361,6 +361,52 @@ def test_differences_are_the_findings(three):
             assert list(ends) == interval
 
 
+@pytest.mark.parametrize("name", ["Tucker-2", "TT", "CP", "best cut"])
+def test_formats_are_drawn_at_their_ratios_and_errors(three, name):
+    """Oracle: parameters and errors as stored, each network's counts interpolated anew."""
+    ds, table = three.dataset, three.tables["formats"]
+    rows = table[table["series"] == name]
+    assert set(rows["layer"]) == set(NAMES)
+    assert set(rows["against"]) == {"compression ratio", "relative error"}
+    for row in rows.iloc[::23].to_dict("records"):
+        by_error = row["against"] == "relative error"
+        at = row["relative_error"] if by_error else row["log2_compression_ratio"]
+        here = ds.sel(layer=row["layer"])
+        if name == "best cut":
+            x = here["relative_error"] if by_error else np.log2(here["compression_ratio"])
+            by_cut = [kept_at(at, x.sel(mode=mode), here["n_correct"].sel(mode=mode), ds)
+                      for mode in SEVEN]  # fmt: skip
+            assert row["kept"] == pytest.approx(
+                np.nanmax([np.mean(kept) for kept in by_cut]), abs=0.2
+            )
+            continue
+        chosen, prefix = (
+            (here.sel(cp_form="fitted"), "cp")
+            if name == "CP"
+            else (here.sel(format=name), "format")
+        )
+        stored = chosen[f"{prefix}_parameters"]
+        ratio = np.log2(chosen["parameters"] / stored.where(stored > 0))
+        x = chosen[f"{prefix}_relative_error"] if by_error else ratio
+        kept = kept_at(at, x, chosen[f"{prefix}_n_correct"], ds)
+        half = scipy.stats.t.ppf(0.975, 2) * np.std(kept, ddof=1) / np.sqrt(3)
+        expected = (np.mean(kept), np.mean(kept) - half, np.mean(kept) + half)
+        assert (row["kept"], row["low"], row["high"]) == pytest.approx(expected, rel=1e-9)
+
+
+def kept_at(at, x, right, ds):
+    """In % of each untouched network's, of 2,000 images; missing where a curve does not reach."""
+    found = []
+    for seed in ds["seed"].values:
+        before = int(ds["baseline_n_correct"].sel(seed=seed))
+        there = np.isfinite(x.sel(seed=seed).values)
+        own, counts = (a.sel(seed=seed).values[there] for a in (x, right))
+        reaches = own.size and own.min() <= at <= own.max()
+        kept = kept_between(at, own, counts, before, 2000) if reaches else np.nan
+        found.append(100 + 100 * float(kept))
+    return found
+
+
 def test_cp_decompositions_are_drawn_at_their_ratios(three):
     """Oracle: parameters counted by the shapes, and each network's counts."""
     ds, table = three.dataset, three.tables["cp"]
