@@ -39,6 +39,7 @@ _AXES: Final[dict[str, tuple[Axis, str, tuple[float, float]]]] = {
 }
 _COLUMNS: Final = ("panel", "layer", "against", "series", *(x for _, x, _ in _AXES.values()))
 _HEIGHTS: Final = (-4.0, 108.0)
+_POINTS: Final = 20
 
 
 def _table(data: LayerData, _: Answers) -> DataFrame:
@@ -71,13 +72,18 @@ def _best(
     if not present:
         return None
     low, high = min(c.x[0] for c in present), max(c.x[-1] for c in present)
-    x = np.linspace(low, high, 60)
+    x = np.linspace(low, high, _POINTS)
     kept = [Curve(c.x, c.y.mean(axis=0)).at(x) for c in present]
     return _kept(Curve(x, np.fmax.reduce(kept)[None]))
 
 
 def _kept(curve: Curve | None) -> Curve | None:
-    return None if curve is None else Curve(curve.x, 100 * (1 + curve.y))
+    """In % of the untouched network's, at no more points than a line of this size shows."""
+    if curve is None:
+        return None
+    count = min(_POINTS, len(curve.x))
+    places = np.linspace(0, len(curve.x) - 1, count).round().astype(int)
+    return Curve(curve.x[places], 100 * (1 + curve.y[:, places]))
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
