@@ -23,7 +23,7 @@ from compressibility.store.rules import validate
 from compressibility.store.schema import CORE, Flag, declared, dimensions, present
 from compressibility.store.view import SchemaError, View
 from property_tests.datasets import blank_dataset, measured, tasks, whole_datasets
-from property_tests.tomorrow import RECOVERY
+from property_tests.tomorrow import DISTILLATION
 
 FEW = settings(max_examples=max(2, settings().max_examples // 50), deadline=None)
 """There are many kinds of damage in each example."""
@@ -344,14 +344,14 @@ def test_the_schema_rejects_each_kind_of_damage(
     kind: Callable[[xr.Dataset], Iterator[Damage]], data: st.DataObject
 ) -> None:
     """Of the tables of today, and of one more along a new dimension."""
-    with mock.patch.dict(schema.TABLES, {RECOVERY.name: RECOVERY}):
+    with mock.patch.dict(schema.TABLES, {DISTILLATION.name: DISTILLATION}):
         dataset = data.draw(whole_datasets())
         validate(dataset)
         refused(kind(dataset))
 
 
 def test_every_rule_can_be_broken() -> None:
-    with mock.patch.dict(schema.TABLES, {RECOVERY.name: RECOVERY}):
+    with mock.patch.dict(schema.TABLES, {DISTILLATION.name: DISTILLATION}):
         blank = blank_dataset({"a": (3, 3, 3, 3), "b": (4, 2, 4, 1)})
         dataset = measured(blank, tasks(blank), np.random.default_rng(0))
         for table in present(dataset):

@@ -12,30 +12,38 @@ from compressibility.store.declarations import (
 from compressibility.store.dimensions import LAYER, SEED
 
 _SOURCE = "a test"
-_DIMS = ("layer", "epoch", "seed")
-_FLAG = flag("recovery_flag", "layer seed", "recovery")
+_DIMS = ("layer", "temperature", "seed")
+_FLAG = flag("distillation_flag", "layer seed", "distillation")
 
-EPOCH = Dimension(
-    Variable("epoch", ("epoch",), "int64", "1", "epoch", "Epochs of training, from 1.", _SOURCE),
-    "epoch of training",
+TEMPERATURE = Dimension(
+    Variable(
+        "temperature",
+        ("temperature",),
+        "int64",
+        "1",
+        "temperature",
+        "Number of the temperature, from 1.",
+        _SOURCE,
+    ),
+    "temperature of a distillation",
     "counted",
-)
-RECOVERY = Table(
-    name="recovery",
-    what="how a truncated network recovers",
+)  # fmt: skip
+DISTILLATION = Table(
+    name="distillation",
+    what="a network distilled",
     per=("layer", "seed"),
-    dimensions=(LAYER, SEED, EPOCH),
+    dimensions=(LAYER, SEED, TEMPERATURE),
     variables=(
-        Variable("recovery_loss", _DIMS, "float64", "nat", "loss", "Loss.", _SOURCE,
-                 flag=_FLAG.name, bounds=NOT_NEGATIVE, descends_along="epoch"),
-        Variable("recovered_share", _DIMS, "float64", "1", "share", "Share.", _SOURCE,
+        Variable("distillation_loss", _DIMS, "float64", "nat", "loss", "Loss.", _SOURCE,
+                 flag=_FLAG.name, bounds=NOT_NEGATIVE, descends_along="temperature"),
+        Variable("distilled_share", _DIMS, "float64", "1", "share", "Share.", _SOURCE,
                  flag=_FLAG.name, bounds=FRACTION),
         Variable("best_share", _DIMS, "float64", "1", "best share", "Best share.", _SOURCE,
                  flag=_FLAG.name, bounds=FRACTION),
     ),
     flags=(_FLAG,),
     rules=(
-        Rule("recovered_share", "at most", ("best_share",), lambda view: view["best_share"],
+        Rule("distilled_share", "at most", ("best_share",), lambda view: view["best_share"],
              "exceeds best_share"),
     ),
 )  # fmt: skip

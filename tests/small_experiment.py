@@ -34,13 +34,13 @@ PLANS = {
     "formats": TensorFormats(THRESHOLDS),
     "cp": CPDecomposition((1, 3), starts=2, sweeps=20),
     "recovery": Recovery(
-        ConstantRate(epochs=1, batch_size=256, peak_learning_rate=0.01),
+        ConstantRate(epochs=1, batch_size=64, peak_learning_rate=0.01),
         cuts=("OUT",),
         thresholds=(0.4,),
         statistics_images=256,
     ),
     "minimum": Minimum(
-        ConstantRate(epochs=1, batch_size=128, peak_learning_rate=0.01),
+        ConstantRate(epochs=1, batch_size=64, peak_learning_rate=0.01),
         threshold=0.4,
         epochs_of_another=2,
         points=3,

@@ -21,7 +21,7 @@ from compressibility.store.summary import summarise
 from compressibility.store.view import SchemaError
 from compressibility.tensors.modes import CUTS, same_as
 from property_tests.datasets import BOOK, FAILURE, Task, blank_dataset, measured, tasks
-from property_tests.tomorrow import RECOVERY
+from property_tests.tomorrow import DISTILLATION
 
 SHAPES = {"conv1": (4, 3, 3, 3), "conv2": (8, 4, 1, 1)}
 DONE = TaskProvenance(**BOOK)
@@ -231,7 +231,7 @@ def test_some_of_the_weights_are_found_by_their_names(kept: list[str]) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table along a dimension that no dataset has yet."""
-    monkeypatch.setitem(schema.TABLES, RECOVERY.name, RECOVERY)
+    monkeypatch.setitem(schema.TABLES, DISTILLATION.name, DISTILLATION)
 
 
 @pytest.mark.parametrize("path", default().datasets(), ids=lambda path: path.stem)
@@ -240,26 +240,26 @@ def test_a_table_along_a_new_dimension_leaves_every_dataset_readable_and_valid(
 ) -> None:
     dataset = open_dataset(path)
     validate(dataset)
-    assert "epoch" not in dataset.dims
-    assert RECOVERY not in present(dataset)
+    assert "temperature" not in dataset.dims
+    assert DISTILLATION not in present(dataset)
 
 
 def test_a_new_table_is_drawn_measured_saved_and_described_without_another_edit(
     tmp_path: Path, later: None
 ) -> None:
     dataset = whole()
-    assert dataset["recovery_loss"].notnull().all()
+    assert dataset["distillation_loss"].notnull().all()
     save(dataset, tmp_path / "new.nc")
     xr.testing.assert_identical(open_dataset(tmp_path / "new.nc"), dataset)
     assert summarise(dataset).is_whole
-    assert {"epoch", "recovery_loss", "recovery_commit"} <= set(declared())
+    assert {"temperature", "distillation_loss", "distillation_commit"} <= set(declared())
 
 
 def test_a_dataset_with_a_table_that_is_unknown_here_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setitem(schema.TABLES, RECOVERY.name, RECOVERY)
+        newer.setitem(schema.TABLES, DISTILLATION.name, DISTILLATION)
         save(whole(), tmp_path / "new.nc")
     with pytest.raises(DatasetError, match="unknown variable"):
         open_dataset(tmp_path / "new.nc")

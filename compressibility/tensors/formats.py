@@ -57,7 +57,8 @@ def format_ranks(kernel: Array, format_name: str, thresholds: Sequence[float]) -
     shape = as_kernel(kernel).shape
     sharing = max(len({same_as(shape, cut) for cut in cuts} - {TRIVIAL}), 1)
     squared_errors = allowed * (2 - allowed) / sharing
-    norm_losses = squared_errors / (1 + np.sqrt(1 - squared_errors))
+    below_one = np.nextafter(1.0, 0.0)  # to which rounding may bring what is allowed
+    norm_losses = np.minimum(squared_errors / (1 + np.sqrt(1 - squared_errors)), below_one)
     return np.stack([ranks_at(spectrum(kernel, cut), norm_losses) for cut in cuts], axis=1)
 
 
