@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import torch
 
+from compressibility.errors import ForeignError, foreign
 from property_tests.evaluation_law import BrokenError, Outcome, outcome
 from property_tests.networks import Description, built, description
 
@@ -29,16 +30,21 @@ BETWEEN = 500
 def told(described: Description) -> Outcome:
     """What becomes of a network: as the law says, or ``broken`` and how."""
     try:
-        with built(described) as drawn:
+        with foreign(BrokenError), built(described) as drawn:
             return outcome(drawn)
     except BrokenError as error:
         return Outcome("broken", str(error))
-    except Exception as error:  # of whatever kind: the engine let it through
-        called = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-        inside = [path for path in called if path.parent.parent.name == "compressibility"]
-        where = inside[-1].name if inside else "what is drawn"
-        first = str(error).partition("\n")[0]
-        return Outcome("broken", f"crash: {type(error).__name__} in {where}: {first}")
+    except ForeignError as error:
+        return Outcome("broken", f"crash: {_crash(error.__cause__ or error)}")
+
+
+def _crash(error: BaseException) -> str:
+    """What the engine let through, and in which module of its own."""
+    called = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    inside = [path for path in called if path.parent.parent.name == "compressibility"]
+    where = inside[-1].name if inside else "what is drawn"
+    first = str(error).partition("\n")[0]
+    return f"{type(error).__name__} in {where}: {first}"
 
 
 def smallest(described: Description, found: Outcome) -> tuple[Description, Outcome]:

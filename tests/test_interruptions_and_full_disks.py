@@ -33,7 +33,6 @@ cli.main()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits file sizes as Linux does")
 def test_a_disk_full_half_way_ends_in_one_line_and_leaves_nothing_half_written(cache) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", FULL_DISK],

@@ -6,7 +6,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import netCDF4
@@ -20,6 +21,7 @@ from compressibility.store.view import SchemaError
 from property_tests.datasets import blank_dataset, measured, tasks
 
 ROOT = Path(__file__).parents[1]
+NOBODY = 65534
 
 
 def whole(scale: int = 1) -> xr.Dataset:
@@ -135,11 +137,27 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(DatasetError, match="Permission denied"):
-        save(whole(), tmp_path / "new.nc")
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """As a user who owns nothing, where this is the superuser, who may write everywhere."""
+    superuser = os.geteuid() == 0
+    if superuser:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+
+
+def test_a_read_only_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = whole()
+    save(dataset, tmp_path / "first.nc")  # so that whatever is needed is imported
+    tmp_path.chmod(0o555)
+    monkeypatch.chdir(tmp_path)  # whose parents another user cannot enter
+    with without_privileges(), pytest.raises(DatasetError, match="Permission denied"):
+        save(dataset, "new.nc")
+    assert [path.name for path in tmp_path.iterdir()] == ["first.nc"]
 
 
 @pytest.mark.parametrize("step", ["write", "flush"])

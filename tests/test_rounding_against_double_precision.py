@@ -23,14 +23,15 @@ class NormOfAlmostEqualValues(nn.Module):
             self.linear.bias.fill_(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.classes(self.norm(self.linear(images.flatten(1))))  # type: ignore[no-any-return]
+        answers: Tensor = self.classes(self.norm(self.linear(images.flatten(1))))
+        return answers
 
 
 def images(count: int = 16) -> Tensor:
     return torch.randn(count, 1, 2, 3, generator=torch.Generator().manual_seed(0))
 
 
-def network(spread: float) -> nn.Module:
+def network(spread: float) -> NormOfAlmostEqualValues:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
         return NormOfAlmostEqualValues(spread).eval()
@@ -72,11 +73,11 @@ def test_counts_are_those_of_double_precision_where_rounding_is_enlarged(
 ) -> None:
     """Beside rounding no image is in doubt: the labels are half the network's own answers."""
     single, double, asked = network(spread), network(spread).double(), images(40)
-    own = single.linear.weight.detach()  # type: ignore[union-attr, operator]
+    own = single.linear.weight.detach()
     kernel = own.roll(1, 0)
     with torch.no_grad():
         labels = double(asked.double()).argmax(1)
-        double.linear.weight.copy_(kernel)  # type: ignore[union-attr, operator]
+        double.linear.weight.copy_(kernel)
         answers = double(asked.double())
     first, second = answers.topk(2, dim=1).values.unbind(1)
     sure = first - second > 0.1 * answers.abs().max()
