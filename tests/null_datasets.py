@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binom
 
-from analyses.claims.cp import log2_ratio
 from analyses.claims.joint import summed_change
 from analyses.claims.minimum import FACTOR, SHARE
 from analyses.claims.recovery import CONTROLS, MARGIN
 from analyses.comparing import PARAMETERS, PRIMARY_CUT, RELATIVE_ERROR, curves_along
+from analyses.decompositions import log2_ratio
 from analyses.findings import Verdict
 from analyses.topics import claim_of
 from analyses.verdicts import answer
@@ -131,7 +131,7 @@ def formats_on_either_side(axis, ds, rng):
 def of_cp(axis, data):
     """Where the best fits lie on an axis."""
     if axis is PARAMETERS:
-        return log2_ratio(data)
+        return log2_ratio(data, "cp_parameters")
     return data["cp_relative_error"].sel(cp_form="fitted", drop=True)
 
 

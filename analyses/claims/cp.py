@@ -9,80 +9,31 @@ from 1, or over relative errors up to that of the norm loss 0.5. Robustness: the
 error-preserving correction.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import numpy as np
-import xarray as xr
-
 from analyses.choices import PRIMARY, Scale
-from analyses.comparing import (
-    PARAMETERS,
-    RELATIVE_ERROR,
-    Axis,
-    CurveByCell,
-    linked_curves,
-    mean_difference,
-    scaled_curves,
-    scored,
+from analyses.comparing import PARAMETERS, RELATIVE_ERROR, Axis
+from analyses.decompositions import (
+    CORRECTED,
+    CP,
+    CP_CORRECTED,
+    FITTED,
+    absent_layers,
+    asked_again,
+    at_equal,
+    differences,
+    in_words,
 )
-from analyses.findings import (
-    Choices,
-    Claim,
-    Comparison,
-    Evidence,
-    Finding,
-    Robustness,
-    Rule,
-    Told,
-    Verdict,
-)
+from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample
-from analyses.statistics import sign_flip_test
 from analyses.words import plain, points, sureness, undetectable
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
-from compressibility.tensors.cp import CP_FORMS, DIVERGENCE
+from compressibility.tensors.cp import DIVERGENCE
 
-FITTED, CORRECTED = CP_FORMS
 _LACKING: Final = "CP decompositions and truncations are not both measured"
-
-
-def log2_ratio(data: LayerData) -> xr.DataArray:
-    """Base-2 logarithm of the compression ratio of the decompositions, (layer, cp_rank, seed).
-
-    Raises:
-        NotMeasuredError: The dataset has no CP decompositions.
-    """
-    ratio = data["parameters"] / data["cp_parameters"]
-    return ratio.copy(data=np.log2(ratio.values))
-
-
-def cp_curves(
-    data: LayerData, form: str, scale: Scale = PRIMARY, axis: Axis = PARAMETERS
-) -> CurveByCell:
-    """What CP decompositions of one form keep, on a scale, against ratio or relative error.
-
-    By layer and seed.
-
-    Raises:
-        NotMeasuredError: The dataset has no CP decompositions.
-    """
-    right, loss = (data[name].sel(cp_form=form, drop=True) for name in ("cp_n_correct", "cp_loss"))
-    error = data["cp_relative_error"].sel(cp_form=form, drop=True)
-    x = error if axis is RELATIVE_ERROR else log2_ratio(data)
-    return linked_curves(data, scale, x, scale.counted(data, right, loss), "cp_rank")
-
-
-def _minus_truncation(
-    axis: Axis, data: LayerData, cut: str, form: str, scale: Scale, end: float
-) -> xr.DataArray:
-    return scored(
-        data,
-        cp_curves(data, form, scale, axis),
-        scaled_curves(data, axis, scale, cut),
-        lambda curve, other: mean_difference(curve, other, 0.0, end),
-    )
 
 
 def _difference(
@@ -92,28 +43,13 @@ def _difference(
     scale: Scale = PRIMARY,
     end: float | None = None,
 ) -> Sample:
-    high = axis.highest if end is None else end
-    return sample(_minus_truncation(axis, data, comparison.other, FITTED, scale, high), _LACKING)
+    return sample(differences(axis, data, comparison, scale, end), _LACKING)
 
 
 def _corrected(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    table = _minus_truncation(axis, data, comparison.other, CORRECTED, PRIMARY, axis.highest)
-    values = sample(table.where(found.present)).values
-    return Robustness(
-        "the fits after their error-preserving correction",
-        float(values.mean()),
-        PRIMARY.unit,
-        sign_flip_test(values, rng=np.random.default_rng(0)),
-    )
-
-
-def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
-    absent = len(data.layers) - len(found.layers)
-    if not absent:
-        return ()
-    return (
-        f"against {comparison.other} in {len(found.layers)} of {len(data.layers)} layers; in the "
-        "others the cut does not exist, is another one, or no rank lies where both reach",
+    table = differences(axis, data, replace(comparison, reference=CP_CORRECTED))
+    return asked_again(
+        table, found, "the fits after their error-preserving correction", PRIMARY.unit
     )
 
 
@@ -121,9 +57,10 @@ def _told(axis: Axis, evidence: Evidence) -> Told:
     found = evidence.findings
     low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
     return Told(
-        found=f"{_by_cut(axis, found)}. The accuracy above chance kept by CP, less that by the "
-        f"truncation, ranges from {points(low.estimate)} (against {low.other}) to "
-        f"{points(high.estimate)} (against {high.other}). {_health(evidence.data)}",
+        found=f"{at_equal(axis, found)} {in_words(CP, found, 'truncations along')}. The accuracy "
+        "above chance kept by CP, less that by the truncation, ranges from "
+        f"{points(low.estimate)} (against {low.other}) to {points(high.estimate)} (against "
+        f"{high.other}). {_health(evidence.data)}",
         sure=sureness(found),
         unseen=(
             undetectable(found),
@@ -132,22 +69,6 @@ def _told(axis: Axis, evidence: Evidence) -> Told:
             *dict.fromkeys(t for s in evidence.samples.values() for t in s.left_out),
         ),
     )
-
-
-def _by_cut(axis: Axis, found: tuple[Finding, ...]) -> str:
-    few = not all(f.is_decidable for f in found)
-    start = "By the estimates from few networks alone, at" if few else "At"
-    said = [
-        f"{what} along {'; '.join(cuts)}"
-        for what, verdict in (
-            ("more accuracy than truncations", Verdict.SUPPORTED),
-            ("less than truncations", Verdict.CONTRADICTED),
-            ("an amount that could not be told from that of truncations", Verdict.UNDECIDED),
-            ("more or less, by layer, than truncations", Verdict.DEPENDS),
-        )
-        if (cuts := [f.other for f in found if f.leaning is verdict])
-    ]
-    return f"{start} equal {axis.name} CP keeps {', '.join(said)}"
 
 
 def _health(data: LayerData) -> str:
@@ -186,13 +107,13 @@ def _claim(axis: Axis, *, key: str, title: str, than: str, averaged_over: str) -
         f"decomposition minus truncation along the cut, averaged over {averaged_over} and over "
         "layers",
         unit=PRIMARY.unit,
-        comparisons=tuple(Comparison("CP", cut) for cut in MODES),
+        comparisons=tuple(Comparison(CP, cut) for cut in MODES),
         needs=("truncation", "cp"),
         lacking=_LACKING,
         measure=partial(_difference, axis),
         check=partial(_corrected, axis),
         tell=partial(_told, axis),
-        limits=_limits,
+        limits=absent_layers,
         choices=Choices(partial(_difference, axis), lambda _: axis.reaches),
         rule=Rule.EVERY_MEASURED,
         exploratory=True,

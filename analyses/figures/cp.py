@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from analyses.choices import PRIMARY
-from analyses.claims.cp import CORRECTED, FITTED, cp_curves
-from analyses.comparing import PARAMETERS, mean_curve, scaled_curves
+from analyses.comparing import mean_curve
+from analyses.decompositions import CP, CP_CORRECTED, FITTED, kept_by
 from analyses.figures.panels import grid, key, layer_title, line
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import CUT_COLOURS, INK, QUIET, cut_style
@@ -17,9 +16,10 @@ from analyses.figures.tables import averaged, by, few, joined, means, selection
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 
+_FITTED: Final = f"CP, {FITTED}"
 _FORMS: Final[dict[str, dict[str, Any]]] = {
-    f"CP, {FITTED}": {"color": INK, "lw": 2.1, "marker": "o", "ms": 3.5, "zorder": 6},
-    f"CP, {CORRECTED}": {"color": INK, "lw": 1.4, "ls": (0, (3, 2)), "marker": "x", "zorder": 7},
+    _FITTED: {"color": INK, "lw": 2.1, "marker": "o", "ms": 3.5, "zorder": 6},
+    CP_CORRECTED: {"color": INK, "lw": 1.4, "ls": (0, (3, 2)), "marker": "x", "zorder": 7},
 }
 _LIMITS: Final = ((-0.5, 8.0), (-4.0, 108.0))
 _X: Final = "log2_compression_ratio"
@@ -30,8 +30,8 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
 
 
 def _parts(data: LayerData) -> Iterator[DataFrame]:
-    series = {f"CP, {form}": cp_curves(data, form) for form in (FITTED, CORRECTED)}
-    series |= {mode: scaled_curves(data, PARAMETERS, PRIMARY, mode) for mode in data.modes}
+    names = {_FITTED: CP, CP_CORRECTED: CP_CORRECTED} | {mode: mode for mode in data.modes}
+    series = {shown: kept_by(data, name) for shown, name in names.items()}
     for layer in few(data.measured_layers):
         for name, found in series.items():
             present = [c for seed in data.seeds if len(c := found[layer, seed])]

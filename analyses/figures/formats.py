@@ -7,17 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from analyses.choices import PRIMARY
-from analyses.claims.cp import FITTED, cp_curves
-from analyses.claims.formats import CP, format_curves
-from analyses.comparing import (
-    PARAMETERS,
-    RELATIVE_ERROR,
-    Axis,
-    CurveByCell,
-    mean_curve,
-    scaled_curves,
-)
+from analyses.comparing import PARAMETERS, RELATIVE_ERROR, Axis, CurveByCell, mean_curve
+from analyses.decompositions import CP, kept_by
 from analyses.figures.panels import grid, key, line, panel_title, shorten
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import INK, QUIET
@@ -49,15 +40,15 @@ def _table(data: LayerData, _: Answers) -> DataFrame:
 def _parts(data: LayerData) -> Iterator[DataFrame]:
     layers = few(data.measured_layers)
     for against, (axis, x, limits) in _AXES.items():
-        cuts = {mode: scaled_curves(data, axis, PRIMARY, mode) for mode in data.modes}
-        series = {name: format_curves(data, name, axis=axis) for name in (TUCKER, TT)}
-        if data.has_table("cp"):
-            series = {CP: cp_curves(data, FITTED, axis=axis)} | series
+        cuts = {mode: kept_by(data, mode, axis=axis) for mode in data.modes}
+        shown = (*((CP,) if data.has_table("cp") else ()), TUCKER, TT)
+        series = {name: kept_by(data, name, axis=axis) for name in shown}
         for layer in layers:
             panel = {"panel": f"{layer}, {against}", "layer": layer, "against": against}
             yield means(_best(data, cuts, layer, limits), x, "kept", panel | {"series": BEST_CUT})
             for name, found in series.items():
-                curve = mean_curve([found[layer, seed] for seed in data.seeds], *limits)
+                own = [found[layer, seed] for seed in data.seeds]
+                curve = mean_curve(own, *limits, points=_POINTS)
                 yield means(_kept(curve), x, "kept", panel | {"series": name})
 
 
@@ -78,12 +69,7 @@ def _best(
 
 
 def _kept(curve: Curve | None) -> Curve | None:
-    """In % of the untouched network's, at no more points than a line of this size shows."""
-    if curve is None:
-        return None
-    count = min(_POINTS, len(curve.x))
-    places = np.linspace(0, len(curve.x) - 1, count).round().astype(int)
-    return Curve(curve.x[places], 100 * (1 + curve.y[:, places]))
+    return None if curve is None else Curve(curve.x, 100 * (1 + curve.y))
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
