@@ -45,6 +45,7 @@ PLANS = {
         epochs_of_another=2,
         points=3,
         images=128,
+        statistics_images=256,
         directions=2,
     ),
 }

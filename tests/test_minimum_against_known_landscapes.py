@@ -32,7 +32,8 @@ from compressibility.store.schema import Flag
 from compressibility.subjects import Subject
 
 RECIPE = ConstantRate(epochs=2, batch_size=20, peak_learning_rate=0.05)
-PLAN = Minimum(RECIPE, threshold=0.3, epochs_of_another=3, points=5, images=40, directions=4)
+PLAN = Minimum(RECIPE, threshold=0.3, epochs_of_another=3, points=5, images=40,
+               statistics_images=48, directions=4)  # fmt: skip
 AS_STORED, ANEW = 0, 1
 
 
@@ -149,7 +150,7 @@ def test_longer_kernels_in_front_of_batch_norms_have_the_same_relative_curvature
 def test_paths_begin_at_the_trained_network_and_end_at_what_recovery_measures(
     subject, found
 ) -> None:
-    recovery = Recovery(RECIPE, ("OUT",), (0.3,), statistics_images=40)
+    recovery = Recovery(RECIPE, ("OUT",), (0.3,), statistics_images=48)
     ends = {
         arm: recovery.measure(subject, arm, generator(recovery, Scope(0), arm))
         for arm in ("truncated", "trained on")
@@ -272,7 +273,7 @@ def test_a_training_that_diverges_fails_the_task(subject) -> None:
     [
         ({"points": 2}, "2 points"),
         ({"directions": 1}, "1 directions"),
-        ({"images": 10}, "10 images for the batch-norm statistics do not fill"),
+        ({"statistics_images": 10}, "10 images for the batch-norm statistics do not fill"),
         ({"cut": "OUTT"}, "OUTT"),
         ({"threshold": 1.0}, "threshold 1 is outside"),
     ],

@@ -54,7 +54,6 @@ _CIFAR_RECOVERY: Final = Recovery(
         label_smoothing=0.05,
         shift=3,
         flip=True,
-        precision="bfloat16",
     ),
     thresholds=(0.5,),
 )
@@ -82,7 +81,13 @@ _EVERY: Final = (
             *_OF_VANILLA_CNNS,
             CPDecomposition((1, 4, 16, 32), sweeps=100),
             _DIGITS_RECOVERY,
-            Minimum(_DIGITS_RECOVERY.recipe, epochs_of_another=10, images=128, directions=8),
+            Minimum(
+                _DIGITS_RECOVERY.recipe,
+                epochs_of_another=10,
+                images=128,
+                statistics_images=256,
+                directions=8,
+            ),
         ),
     ),
     *(
@@ -93,7 +98,12 @@ _EVERY: Final = (
             architecture=VanillaCNN(channels=(32, 64, 128, 256), pooled=(0, 1, 2)),
             recipe=_CIFAR_RECIPE,
             seeds=_EIGHT_SEEDS,
-            plans=(*_OF_VANILLA_CNNS, _CIFAR_RECOVERY, Minimum(_CIFAR_RECOVERY.recipe)),
+            plans=(
+                *_OF_VANILLA_CNNS,
+                CPDecomposition((1, 4, 16, 64, 256), sweeps=100),
+                _CIFAR_RECOVERY,
+                Minimum(_CIFAR_RECOVERY.recipe),
+            ),
         )
         for images, title in _CIFARS.items()
     ),

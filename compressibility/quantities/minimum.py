@@ -44,12 +44,12 @@ class Minimum:
     Every layer is truncated along ``cut`` to ``threshold``, and trained again by ``recipe``, as
     `compressibility.quantities.recovery.Recovery` does it; another network is drawn anew and
     trained ``epochs_of_another`` epochs by it. Paths have ``points`` places; ``images`` of the
-    first training images give the training loss, its curvature, from ``directions`` random
-    directions, and batch-norm statistics.
+    first training images give the training loss and its curvature, from ``directions`` random
+    directions; ``statistics_images`` of the first estimate batch-norm statistics.
 
     Raises:
         UserError: There are fewer than three points, fewer than two directions, or fewer images
-            than one batch.
+            than one batch for the statistics.
     """
 
     recipe: ConstantRate
@@ -58,6 +58,7 @@ class Minimum:
     epochs_of_another: int = 20
     points: int = 11
     images: int = 256
+    statistics_images: int = 2_048
     directions: int = 16
 
     table: ClassVar[str] = "minimum"
@@ -75,7 +76,12 @@ class Minimum:
 
     @property
     def _recovery(self) -> Recovery:
-        return Recovery(self.recipe, (self.cut,), (self.threshold,), statistics_images=self.images)
+        return Recovery(
+            self.recipe,
+            (self.cut,),
+            (self.threshold,),
+            statistics_images=self.statistics_images,
+        )
 
     def coordinates(self) -> Mapping[str, Sequence[float | str]]:
         """The places on the paths."""
@@ -98,7 +104,7 @@ class Minimum:
         """
         if subject.training_images is None:
             raise ValueError("a network is trained on images: give the subject training images")
-        images = _Images(subject, self.images)
+        images = _Images(subject, self.images, self.statistics_images)
         truncations = truncations_of(subject, self.cut, self.threshold)
         order = self._recovery.order(subject)
         another_order = int(rng.integers(2**63))
@@ -175,12 +181,13 @@ _PATH_VALUES = ("loss", "n_correct", "training_loss")
 class _Images:
     """The images of one subject on its device, and what networks answer to them."""
 
-    def __init__(self, subject: Subject, count: int) -> None:
+    def __init__(self, subject: Subject, count: int, n_of_statistics: int) -> None:
         assert subject.training_images is not None
         device = subject.device
         inputs, labels = subject.training_images(None)
         self._inputs, self._labels = inputs.to(device), labels.to(device)
         self._test, self._classes = subject.images.to(device), subject.labels
+        self._of_statistics = self._inputs[:n_of_statistics]
         self.training: tuple[Tensor, Tensor] = (self._inputs[:count], self._labels[:count])
 
     def trained(self, network: nn.Module, recipe: ConstantRate, order: int) -> nn.Module:
@@ -192,7 +199,7 @@ class _Images:
 
     def anew(self, network: nn.Module, recipe: ConstantRate) -> nn.Module:
         """A copy whose batch-norm statistics are those of the first training images."""
-        return re_estimated(network, self.training[0], recipe.batch_size)
+        return re_estimated(network, self._of_statistics, recipe.batch_size)
 
     def on_path(
         self, network: nn.Module, recipe: ConstantRate
