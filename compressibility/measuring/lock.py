@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from compressibility.store.netcdf import DatasetError
+
+
+_GRACE: Final = 0.5
+"""Seconds: a process that was just being started when its parent was killed holds the lock on."""
 
 
 class BusyError(DatasetError):
@@ -31,7 +36,7 @@ def exclusive(path: str | os.PathLike[str], experiment: str) -> Iterator[None]:
     """
     held = Path(path)
     file = held.with_name(f".{held.name}.lock")
-    lock = FileLock(file, timeout=0)
+    lock = FileLock(file, timeout=_GRACE)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
