@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compressibility.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from compressibility.compressing.folder import load as load
     from compressibility.evaluation import Evaluator as Evaluator
     from compressibility.networks.compression import compress as compress
     from compressibility.networks.compression import truncations as truncations
@@ -38,6 +39,7 @@ _HANDED_ON = {
     "read": "store.reading",
     "LayerData": "store.reading",
     "save": "store.netcdf",
+    "load": "compressing.folder",
 }
 
 __all__ = [*_HANDED_ON, "__version__"]

@@ -1,12 +1,9 @@
-"""The command line: ``compressibility measure``, ``inspect`` and ``verify``."""
+"""The command line, from ``compressibility measure`` to ``compressibility compress``."""
 
 import json
-import os
 import re
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +16,9 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from compressibility.compressing import commands
 from compressibility.errors import UserError
+from compressibility.interruption import interruptible
 from compressibility.store import cache, netcdf
 from compressibility.store.reading import LayerData
 from compressibility.store.summary import Summary, rows, summarise
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 FAILED = 1
 USER_ERROR = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -136,7 +134,7 @@ def measure(
         raise UserError(f"--out {path} names no netCDF file; give one that ends in .nc")
     only = None if layers is None else tuple(name.strip() for name in layers.split(","))
     with (
-        _interruptible(),
+        interruptible(),
         shown(chosen.name) as report,
         engaged(workers or well_used(chosen, place.device), scheduler, place) as hands,
     ):
@@ -198,41 +196,6 @@ def seeds_from(text: str, planned: Sequence[int], experiment: str) -> tuple[int,
             f"{experiment} has no seed {unknown[0]}: choose from {planned[0]}-{planned[-1]}"
         )
     return tuple(sorted(seeds))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM as batch systems send it, end the block in one line.
-
-    So does whatever an interruption breaks on its way: libraries turn it into errors of their own,
-    and it kills the worker processes too.
-    """
-    asked = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal asked
-        if not asked:
-            os.write(2, b"\nstopping: what is measured is being saved\n")
-        asked = True
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    except (KeyboardInterrupt, Exception):
-        if not asked:
-            raise
-        print(
-            "interrupted: what is measured is kept, and the same command goes on from here",
-            file=sys.stderr,
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @app.command()
@@ -359,6 +322,10 @@ def _truncation_table(data: LayerData, layer: str, mode: str) -> Table:
         told = (f"{float(row[name]):.4g}" if row[name].notnull() else "–" for name in columns)
         table.add_row(f"{float(threshold):g}", *told)
     return table
+
+
+app.command()(commands.advise)
+app.command()(commands.compress)
 
 
 def main() -> None:

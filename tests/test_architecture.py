@@ -20,6 +20,7 @@ SUBJECTS = (*EVALUATION, "compressibility.subjects")
 QUANTITIES = (*SUBJECTS, "compressibility.store", "compressibility.quantities")
 EXPERIMENTS = (*QUANTITIES, "compressibility.experiments")
 MEASURING = (*EXPERIMENTS, "compressibility.measuring")
+COMPRESSING = (*MEASURING, "compressibility.interruption", "compressibility.compressing")
 
 ALLOWED = {
     "compressibility.errors": (),
@@ -33,6 +34,8 @@ ALLOWED = {
     "compressibility.quantities": QUANTITIES,
     "compressibility.experiments": EXPERIMENTS,
     "compressibility.measuring": MEASURING,
+    "compressibility.interruption": (),
+    "compressibility.compressing": COMPRESSING,
     "analyses": (*STORE, "analyses"),
 }
 """What the modules below each name import of the project, besides ``compressibility`` itself."""

@@ -10,7 +10,6 @@ from filelock import FileLock, Timeout
 
 from compressibility.store.netcdf import DatasetError
 
-
 _GRACE: Final = 0.5
 """Seconds: a process that was just being started when its parent was killed holds the lock on."""
 

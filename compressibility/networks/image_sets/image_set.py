@@ -50,7 +50,12 @@ class ImageSet:
     taken: str = ""
 
     @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the training images' channels, intensities 0 to 1, (1, C, 1, 1).
+
+        Raises:
+            ImagesError: A channel of the training images does not vary.
+        """
         by_channel = self.train.images.transpose(0, 1).flatten(1)
         constant = by_channel.amin(dim=1) == by_channel.amax(dim=1)
         if constant.any():
@@ -72,7 +77,7 @@ class ImageSet:
         Raises:
             ImagesError: A channel of the training images does not vary.
         """
-        mean, deviation = (moment.to(images.device) for moment in self._moments)
+        mean, deviation = (moment.to(images.device) for moment in self.moments)
         return (images.float() / self.maximum - mean) / deviation
 
     @cached_property

@@ -1,0 +1,164 @@
+"""The network of a recipe: built, trained on if asked for, compared, and written to a folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Generator, nn
+
+from compressibility.compressing import card, figure, folder
+from compressibility.compressing.comparison import Comparison, compared
+from compressibility.compressing.measured import Measured
+from compressibility.compressing.realised import Judge, realised
+from compressibility.compressing.recipe import CompressionRecipe, RecipeError
+from compressibility.errors import UserError, nearest
+from compressibility.files import write_whole
+from compressibility.networks.copies import copied
+from compressibility.networks.training import Progress, Recipe, train
+from compressibility.store.keys import content_key
+from compressibility.tensors.chains import Chain
+from compressibility.tensors.schmidt import decompose
+
+FINE_TUNING_RATE = 0.2
+"""Share of the experiment's peak learning rate that fine-tuning peaks at."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A compressed network and what was measured of it.
+
+    Attributes:
+        network: On the CPU, in evaluation mode.
+        comparison: Dense against compressed.
+        fine_tuning: The recipe of the training that followed the truncation; None without any.
+        not_written: What the folder lacks, and why.
+    """
+
+    network: nn.Module
+    comparison: Comparison
+    fine_tuning: Recipe | None
+    not_written: tuple[str, ...]
+
+
+def chains_of(recipe: CompressionRecipe, measured: Measured) -> dict[str, Chain]:
+    """The small kernels that a recipe puts in the place of layers.
+
+    Raises:
+        RecipeError: The recipe is of another network or of other images, or a layer or rank of it
+            is not there.
+    """
+    subject = measured.subject
+    for what, told, here in (
+        ("network", recipe.weights_hash, subject.weights_hash),
+        ("images", recipe.images_checksum, measured.images_checksum),
+    ):
+        if told != here:
+            raise RecipeError(
+                f"the recipe is of other {what} (SHA-256 {told[:12]}…, here {here[:12]}…): of "
+                f"{recipe.experiment}, seed {recipe.seed}; ask `compressibility advise` for one of "
+                "this dataset"
+            )
+    known = [kernel.layer for kernel in subject.layers]
+    chains = {}
+    for layer, each in recipe.layers.items():
+        if layer not in known:
+            raise RecipeError(f"the recipe truncates {layer!r}: {nearest(layer, known)}")
+        decomposition = decompose(subject.kernel(layer), each.cut)
+        n = len(decomposition.spectrum)
+        if each.rank > n:
+            raise RecipeError(
+                f"rank {each.rank} exceeds the {n} Schmidt values of cut {each.cut} of {layer}"
+            )
+        chains[layer] = decomposition.chain(each.rank)
+    return chains
+
+
+def fine_tuning(measured: Measured, epochs: int) -> Recipe | None:
+    """How a compressed network is trained on: as the experiment's, but milder; None without epochs.
+
+    Raises:
+        UserError: The epochs are negative.
+    """
+    if epochs < 0:
+        raise UserError(f"{epochs} epochs of fine-tuning: give 0 or more")
+    recipe = measured.experiment.recipe
+    rate = FINE_TUNING_RATE * recipe.peak_learning_rate
+    return replace(recipe, epochs=epochs, peak_learning_rate=rate) if epochs else None
+
+
+def compress(
+    measured: Measured,
+    recipe: CompressionRecipe,
+    out: Path,
+    *,
+    epochs: int = 0,
+    batch: int = 1,
+    state_folder: Path,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Compressed:
+    """Build the network of a recipe, compare it with the dense one, and write it to a folder.
+
+    The test images are asked once, at the end.
+
+    Args:
+        measured: The network.
+        recipe: What is truncated.
+        out: The folder, which must not be there, or be empty.
+        epochs: Of fine-tuning; its state is kept after each, and it goes on from there.
+        batch: Images of the batch that is timed.
+        state_folder: Where that state is kept.
+        report: Called after every epoch.
+
+    Raises:
+        RecipeError: The recipe does not fit.
+        NumericalError: Fine-tuning diverges.
+        WriteError: The folder cannot be written.
+    """
+    subject, images = measured.subject, measured.images
+    with folder.written(out) as aside:
+        network = realised(subject, chains_of(recipe, measured))
+        tuning = fine_tuning(measured, epochs)
+        if tuning is not None:
+            content = {"recipe": recipe.json(), "epochs": epochs}
+            network = train(
+                network,
+                images,
+                tuning,
+                Generator().manual_seed(subject.seed),
+                device=torch.device(subject.device),
+                state_file=state_folder / f"fine-tuning-{content_key(content, {})[:16]}.pt",
+                report=report,
+            )
+        network = network.to(subject.device).eval()
+        judge = Judge(subject, subject.images, subject.labels)
+        dense = copied(subject.network).to(subject.device).eval()
+        comparison = compared(
+            (dense, network),
+            (judge.dense, judge.judge(network)),
+            subject.images[:batch].to(subject.device),
+        )
+        network = network.cpu()
+        not_written = folder.save(
+            network, aside, lambda sha: _config(measured, recipe, sha), subject.images[:2].clone()
+        )
+        recipe.save(aside / "recipe.json")
+        if figure.drawn(recipe.front, aside / "front.svg", comparison=comparison) is None:
+            not_written += ("no front.svg: matplotlib is not installed",)
+        found = Compressed(network, comparison, tuning, not_written)
+        text = card.text(measured, recipe, found.comparison, tuning, not_written)
+        write_whole(aside / "README.md", text.encode())
+    return found
+
+
+def _config(measured: Measured, recipe: CompressionRecipe, sha256: str) -> folder.Config:
+    images = measured.images
+    mean, deviation = (tuple(moment.flatten().tolist()) for moment in images.moments)
+    channels, height, width = images.test.images.shape[1:]
+    return folder.Config(
+        architecture=measured.experiment.architecture,
+        classes=images.classes,
+        input=folder.Input((channels, height, width), mean, deviation, images.maximum),
+        layers=recipe.layers,
+        weights_sha256=sha256,
+    )
