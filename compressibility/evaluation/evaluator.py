@@ -44,7 +44,7 @@ from compressibility.networks.copies import copied
 from compressibility.networks.kernels import kernel_array
 from compressibility.networks.repeatability import without_chance
 from compressibility.tensors.arrays import Floating
-from compressibility.tensors.schmidt import SchmidtDecomposition
+from compressibility.tensors.factors import Factors
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
@@ -187,7 +187,7 @@ class Evaluator:
         return self.variants(layer, [Kernels(kernels)])[0]
 
     def truncations(
-        self, layer: str, decomposition: SchmidtDecomposition, ranks: Sequence[int]
+        self, layer: str, decomposition: Factors, ranks: Sequence[int]
     ) -> list[Evaluation]:
         """The answers with the layer's kernel truncated to each of ``ranks``, in their order.
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from compressibility.networks.geometry import Geometry, Pair
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.chains import Chain
+from compressibility.tensors.factors import Factors
 from compressibility.tensors.modes import Mode
-from compressibility.tensors.schmidt import SchmidtDecomposition
 
 Response: TypeAlias = Callable[[Tensor], Iterator[Tensor]]
 """From a layer's input to its outputs, one after the other, each a tensor of its own."""
@@ -121,9 +121,7 @@ def of_kernels(layer: Convolution, kernels: Sequence[Floating]) -> Response:
     return outputs
 
 
-def of_truncations(
-    layer: Convolution, decomposition: SchmidtDecomposition, ranks: Sequence[int]
-) -> Response:
+def of_truncations(layer: Convolution, decomposition: Factors, ranks: Sequence[int]) -> Response:
     """The outputs for the truncations to ``ranks``, which ascend strictly.
 
     A convolution is linear in its kernel, and the truncation to a rank is that to a lower rank

@@ -11,7 +11,7 @@ from compressibility.evaluation import responses
 from compressibility.evaluation.responses import Convolution, Response
 from compressibility.tensors.arrays import Floating
 from compressibility.tensors.chains import Chain
-from compressibility.tensors.schmidt import SchmidtDecomposition
+from compressibility.tensors.factors import Factors
 
 Replacement: TypeAlias = Chain | Floating
 """A chain of small kernels, or a kernel (OUT, IN, KH, KW)."""
@@ -103,7 +103,7 @@ class Kernels:
 class Truncations:
     """Truncations of one kernel across one cut to several ranks, in any order, repeated or not."""
 
-    decomposition: SchmidtDecomposition
+    decomposition: Factors
     ranks: Sequence[int]
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class Truncations:
         """Each rank once, ascending, without full rank where that is the layer's own."""
         self._require_ranks(layer, own)
         distinct = sorted({int(rank) for rank in self.ranks})
-        if distinct and distinct[-1] == len(self.decomposition.schmidt_values):
+        if distinct and distinct[-1] == self.decomposition.size:
             full = self.decomposition.truncated(distinct[-1])
             require_fit(layer, own, full)
             if same_in_float32(full, own):
@@ -145,7 +145,7 @@ class Truncations:
                 f"the decomposition is of a {decomposition.shape} kernel, the kernel of {layer} is "
                 f"{own.shape}"
             )
-        n = len(decomposition.schmidt_values)
+        n = decomposition.size
         for rank in self.ranks:
             if int(rank) != rank:
                 raise ValueError(f"rank {rank} is no whole number")

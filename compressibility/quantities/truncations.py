@@ -14,7 +14,11 @@ from compressibility.store.view import MISSING_INTEGER
 from compressibility.subjects import Subject
 from compressibility.tensors.arrays import Floats
 from compressibility.tensors.modes import distinct_cuts
-from compressibility.tensors.schmidt import compression_ratio, decompose
+from compressibility.tensors.schmidt import (
+    SchmidtDecomposition,
+    compression_ratio,
+    decompose,
+)
 from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
 
 
@@ -50,9 +54,9 @@ class Truncation:
         ]
         evaluations = subject.evaluator.variants(layer, truncations)
         by_mode = {
-            each.decomposition.cut.label: _columns(kernel, each)
+            each.cut.label: _columns(kernel, each, truncated.ranks)
             | answers(found, len(subject.labels))
-            for each, found in zip(truncations, evaluations, strict=True)
+            for each, truncated, found in zip(decompositions, truncations, evaluations, strict=True)
         }
         counts = ("rank", "n_correct", "n_lost", "n_gained")
         names = next(iter(by_mode.values()))
@@ -80,9 +84,10 @@ def answers(evaluations: Sequence[Evaluation], n_images: int) -> dict[str, Float
     return columns | {"accuracy": columns["n_correct"] / n_images}
 
 
-def _columns(kernel: Floats, truncations: Truncations) -> dict[str, Floats]:
+def _columns(
+    kernel: Floats, decomposition: SchmidtDecomposition, ranks: Sequence[int]
+) -> dict[str, Floats]:
     """What is known of each truncation without evaluating it."""
-    decomposition, ranks = truncations.decomposition, truncations.ranks
     values, norm = decomposition.spectrum, float(np.linalg.norm(kernel))
     errors = {
         rank: float(np.linalg.norm(kernel - decomposition.truncated(rank))) / (norm or 1.0)

@@ -8,20 +8,19 @@ from math import prod
 import numpy as np
 
 from compressibility.tensors.arrays import Array, Floats, Shape
-from compressibility.tensors.chains import IMAGE_MODES, Chain, Link
+from compressibility.tensors.factors import Factors, require_rank
 from compressibility.tensors.modes import (
     Cut,
-    Mode,
     as_kernel,
     matricize,
     matrix_shape,
     tensorize,
 )
-from compressibility.tensors.spectra import Spectrum, out_of_range, scaled
+from compressibility.tensors.spectra import Spectrum, scaled
 
 
 @dataclass(frozen=True, eq=False)
-class SchmidtDecomposition:
+class SchmidtDecomposition(Factors):
     """A kernel across a cut: matricize(K, cut) = U · diag(schmidt_values) · Vh.
 
     Attributes:
@@ -37,6 +36,11 @@ class SchmidtDecomposition:
     Vh: Floats
     cut: Cut
     shape: Shape
+
+    @property
+    def size(self) -> int:
+        """The number of Schmidt values."""
+        return len(self.schmidt_values)
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -57,7 +61,7 @@ class SchmidtDecomposition:
 
         Source: Eckart and Young, Psychometrika 1 (1936) 211; Mirsky, Quart. J. Math. 11 (1960) 50.
         """
-        self._check(rank)
+        require_rank(rank, self.size, self.cut, self.shape)
         matrix = (self.U[:, :rank] * self.schmidt_values[:rank]) @ self.Vh[:rank]
         return tensorize(matrix, self.cut, self.shape)
 
@@ -75,39 +79,9 @@ class SchmidtDecomposition:
         Raises:
             ValueError: The rank is not one of 1, …, n.
         """
-        self._check(rank)
+        require_rank(rank, self.size, self.cut, self.shape)
         roots = np.sqrt(self.schmidt_values[:rank])
         return self.U[:, :rank] * roots, roots[:, None] * self.Vh[:rank]
-
-    def chain(self, rank: int) -> Chain:
-        """Return the kernel of its first Schmidt values as two small kernels in a row.
-
-        First the modes on the side without OUT, then those with it. It stores rank · (rows +
-        columns) entries, see `stored_parameters`.
-
-        Args:
-            rank: Schmidt values to keep, 1 to n.
-
-        Raises:
-            ValueError: The rank is not one of 1, …, n.
-        """
-        left, right = self.factors(rank)
-        written, other = (
-            # (r, OUT, IN, KH, KW), of which the modes of the other side have size 1
-            kernels.reshape(rank, *(self.shape[m.axis] if m in side.modes else 1 for m in Mode))
-            for side, kernels in ((self.cut, left.T), (self.cut.complement, right))
-        )
-        with_out, without = self.cut, self.cut.complement
-        if Mode.OUT not in self.cut.modes:
-            with_out, without, written, other = without, with_out, other, written
-        # (OUT, IN, r, KH, KW): of the channels of one input, r counts fastest
-        filters = np.moveaxis(written, 0, 2)
-        filters = filters.reshape(len(filters), -1, *filters.shape[3:])
-        first = Link(other[:, 0], _image_modes(without))
-        return Chain((first, Link(filters, _image_modes(with_out))), self.shape)
-
-    def _check(self, rank: int) -> None:
-        _check_rank(rank, self.schmidt_values.size, self.cut, self.shape)
 
 
 def decompose(kernel: Array, cut: Cut | str) -> SchmidtDecomposition:
@@ -183,7 +157,7 @@ def stored_parameters(shape: Sequence[int], cut: Cut | str, rank: int) -> int:
     """
     cut = Cut.of(cut)
     rows, columns = matrix_shape(shape, cut)
-    _check_rank(rank, min(rows, columns), cut, tuple(shape))
+    require_rank(rank, min(rows, columns), cut, tuple(shape))
     return rank * (rows + columns)
 
 
@@ -204,12 +178,3 @@ def compression_ratio(shape: Sequence[int], cut: Cut | str, rank: int) -> float:
         13.09
     """
     return prod(shape) / stored_parameters(shape, cut, rank)
-
-
-def _image_modes(side: Cut) -> tuple[Mode, ...]:
-    return tuple(mode for mode in side.modes if mode in IMAGE_MODES)
-
-
-def _check_rank(rank: int, n: int, cut: Cut, shape: Sequence[int]) -> None:
-    if not 1 <= rank <= n:
-        raise ValueError(out_of_range(rank, n, f" of cut {cut.label} of a {tuple(shape)} kernel"))
