@@ -61,23 +61,24 @@ def sample(table: xr.DataArray, missing: str | None = None) -> Sample:
     """
     table = table.transpose("seed", "layer")
     present = table.notnull()
-    if missing is not None and not present.any():
+    there = present.values
+    if missing is not None and not there.any():
         raise NotMeasuredError(missing)
-    layers, seeds = present.any("seed"), present.any("layer")
-    inner = present[seeds.values, layers.values]
-    whole_seeds, whole_layers = inner.all("layer"), inner.all("seed")
-    if int(whole_seeds.sum()) * inner.sizes["layer"] >= inner.sizes["seed"] * whole_layers.sum():
-        kept = inner[whole_seeds.values]
+    seeds, layers = (np.asarray(there.any(axis)) for axis in (1, 0))
+    whole_seeds = seeds & there[:, layers].all(axis=1)
+    whole_layers = layers & there[seeds].all(axis=0)
+    if whole_seeds.sum() * layers.sum() >= seeds.sum() * whole_layers.sum():
+        kept_seeds, kept_layers = whole_seeds, layers
     else:
-        kept = inner[:, whole_layers.values]
-    if kept.size == 0:
+        kept_seeds, kept_layers = seeds, whole_layers
+    complete = table[kept_seeds, kept_layers]
+    if complete.size == 0:
         raise NotMeasuredError("no network has been measured on the layers this needs")
     left_out = []
-    if lost := _absent(table, kept, "seed"):
+    if lost := _labels(table, "seed", ~kept_seeds):
         left_out.append(f"networks not (wholly) measured: seed {', '.join(lost)}")
-    if lost := _absent(inner, kept, "layer"):
+    if lost := _labels(table, "layer", layers & ~kept_layers):
         left_out.append(f"layers measured in some networks only: {', '.join(lost)}")
-    complete = table.sel(seed=kept["seed"], layer=kept["layer"])
     numbers = np.ascontiguousarray(complete.values)
     return Sample(numbers.mean(axis=1), complete, present, tuple(left_out))
 
@@ -96,17 +97,17 @@ def over_own_layers(table: xr.DataArray, missing: str) -> Sample:
     """
     table = table.transpose("seed", "layer")
     present = table.notnull()
-    there = present.any("layer")
+    there = present.any("layer").values
     if not there.any():
         raise NotMeasuredError(missing)
-    kept = table[there.values]
-    lost = _absent(table, kept, "seed")
+    kept = table[there]
+    lost = _labels(table, "seed", ~there)
     left_out = (f"networks not measured: seed {', '.join(lost)}",) if lost else ()
     return Sample(kept.mean("layer").values, kept, present, left_out, is_mean=False)
 
 
-def _absent(whole: xr.DataArray, kept: xr.DataArray, dim: str) -> list[str]:
-    return [str(label) for label in whole[dim].values if label not in kept[dim].values]
+def _labels(table: xr.DataArray, dim: str, chosen: NDArray[np.bool_]) -> list[str]:
+    return [str(label) for label in table[dim].values[chosen]]
 
 
 def tabulate(data: LayerData, cell: Callable[[str, int], float]) -> xr.DataArray:

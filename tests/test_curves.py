@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.interpolate import PchipInterpolator
 
 from analyses.claims.cuts import AT_EQUAL_NORM_LOSS
 from analyses.comparing import (
@@ -18,6 +19,7 @@ from analyses.comparing import (
 )
 from analyses.findings import Comparison
 from analyses.samples import sample, tabulate
+from compressibility.store.cubics import Cubic
 from compressibility.store.curves import Curve, crossing, curves
 from compressibility.store.reading import LayerData, NotMeasuredError, read
 from tests.synthetic_dataset import make
@@ -44,6 +46,20 @@ def test_a_curve_keeps_the_shape_of_its_points():
     step = curve([0, 1, 2, 3], [0, 0, -1, -1]).at(np.linspace(0, 3, 61))
     assert step.min() == -1
     assert step.max() == 0
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 20])
+@pytest.mark.parametrize("levels", [2, 3, 1_000_000])
+def test_cubics_are_scipys(n, levels):
+    """Oracle: SciPy's interpolator, at few levels with plateaus, turns and steps at the ends."""
+    rng = np.random.default_rng(n)
+    for _ in range(50):
+        x, y = np.sort(rng.uniform(size=n)), rng.integers(levels, size=n) / levels
+        ours, scipys = Cubic.through(x, y), PchipInterpolator(x, y, extrapolate=False)
+        at = np.concatenate([x, rng.uniform(-0.1, 1.1, 50)])
+        np.testing.assert_allclose(ours(at), scipys(at), rtol=1e-12, atol=1e-12)
+        for end in (x[0], rng.uniform(x[0], x[-1]), x[-1]):
+            assert ours.integral(end) == pytest.approx(scipys.integrate(x[0], end), abs=1e-12)
 
 
 def test_the_mean_is_the_area_over_the_width():

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
+
+from compressibility.store.cubics import Cubic
 
 Floats = NDArray[np.float64]
 
@@ -74,11 +75,11 @@ class Curve:
         if len(self) == 1:
             return float(self.y[0])
         low, high = self.x[0], min(end, self.x[-1])
-        return float(PchipInterpolator(self.x, self.y).integrate(low, high) / (high - low))
+        return Cubic.through(self.x, self.y).integral(high) / float(high - low)
 
     @cached_property
-    def _through(self) -> PchipInterpolator:
-        return PchipInterpolator(self.x, self.link.forward(self.y), extrapolate=False)
+    def _through(self) -> Cubic:
+        return Cubic.through(self.x, self.link.forward(self.y))
 
 
 def curves(
