@@ -21,6 +21,7 @@ from compressibility.quantities.joint import Joint
 from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
+from compressibility.quantities.whitened import WhitenedTruncation
 from compressibility.store.cache import Cache
 
 THRESHOLDS = (0.0, 0.1, 0.4)
@@ -48,6 +49,7 @@ PLANS = {
         statistics_images=256,
         directions=2,
     ),
+    "whitened": WhitenedTruncation(THRESHOLDS, images=64),
 }
 SMALL = replace(
     EXPERIMENTS["digits-vanilla"],
@@ -59,8 +61,8 @@ SMALL = replace(
     plans=tuple(PLANS.values()),
     test_images=100,
 )
-N_TASKS = 4 + 6 * 2 + 6
-"""Network, Hessian, joint and minimum; six quantities of two layers; six arms."""
+N_TASKS = 4 + 7 * 2 + 6
+"""Network, Hessian, joint and minimum; seven quantities of two layers; six arms."""
 
 
 def planning(experiment: Experiment = SMALL, **changed) -> Experiment:

@@ -75,6 +75,7 @@ def test_the_stored_shuffles_come_from_the_stream_of_the_controls() -> None:
         ("formats", 8),
         ("recovery", 9),
         ("minimum", 10),
+        ("whitened", 11),
     ],
 )
 def test_a_streams_first_numbers_are_those_of_its_number_seed_and_layer(quantity, number) -> None:
@@ -93,7 +94,17 @@ def _key(quantity=PLANS["truncation"], scope=FIRST, layer="conv1", **changed) ->
 
 @pytest.mark.parametrize(
     "table",
-    ["truncation", "held_out", "controls", "curvature", "joint", "cp", "formats", "recovery"],
+    [
+        "truncation",
+        "held_out",
+        "controls",
+        "curvature",
+        "joint",
+        "cp",
+        "formats",
+        "recovery",
+        "whitened",
+    ],
 )
 def test_a_key_feels_the_weights_the_images_and_the_layer(table) -> None:
     plan = PLANS[table]
@@ -142,6 +153,9 @@ def test_a_key_feels_the_seed_of_random_numbers(table) -> None:
         ("minimum", {"directions": 3}),
         ("formats", {"thresholds": (0.0, 0.1, 0.41)}),
         ("formats", {"formats": ("TT",)}),
+        ("whitened", {"thresholds": (0.0, 0.1)}),
+        ("whitened", {"images": 65}),
+        ("whitened", {"held_out_images": 61}),
         ("recovery", {"cuts": ("IN",)}),
         ("recovery", {"thresholds": (0.5,)}),
         ("recovery", {"statistics_images": 512}),

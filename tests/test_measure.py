@@ -297,6 +297,7 @@ def test_a_dataset_is_not_taken_for_that_of_another_experiment_of_its_name_and_t
                 "curvature": replace(PLANS["curvature"], thresholds=(0.0, 0.1, 0.5)),
                 "joint": replace(PLANS["joint"], thresholds=(0.0, 0.1, 0.5)),
                 "formats": replace(PLANS["formats"], thresholds=(0.0, 0.1, 0.5)),
+                "whitened": replace(PLANS["whitened"], thresholds=(0.0, 0.1, 0.5)),
             },
         ),
         ("norm_loss_level", {"controls": replace(PLANS["controls"], norm_loss_levels=(0.1,))}),

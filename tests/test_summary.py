@@ -26,6 +26,7 @@ def test_a_blank_dataset_misses_everything() -> None:
         "cp": (0, 4),
         "recovery": (0, 12),
         "minimum": (0, 2),
+        "whitened": (0, 4),
     }
     assert dict(rows(summary))["network table"] == "0 of 2 tasks; missing seed 0, 1"
 
@@ -120,7 +121,8 @@ def test_tasks_of_several_commits_are_told_apart() -> None:
         "commit 0123456789ab, ba9876543210: numpy 0; or numpy 1"
     )
     others = (
-        "network, truncation, held_out, hessian, curvature, joint, formats, cp, recovery, minimum"
+        "network, truncation, held_out, hessian, curvature, joint, formats, cp, recovery, minimum, "
+        "whitened"
     )
     assert told[f"{others} measured by"] == "commit 0123456789ab: numpy 0"
 

@@ -18,6 +18,7 @@ from compressibility.quantities.joint import Joint
 from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
+from compressibility.quantities.whitened import WhitenedTruncation
 
 _CIFAR_RECIPE: Final = Recipe(
     epochs=16,
@@ -88,6 +89,7 @@ _EVERY: Final = (
                 statistics_images=256,
                 directions=8,
             ),
+            WhitenedTruncation(images=256),
         ),
     ),
     *(
@@ -103,6 +105,7 @@ _EVERY: Final = (
                 CPDecomposition((1, 4, 16, 64, 256), sweeps=100),
                 _CIFAR_RECOVERY,
                 Minimum(_CIFAR_RECOVERY.recipe),
+                WhitenedTruncation(),
             ),
         )
         for images, title in _CIFARS.items()

@@ -16,6 +16,7 @@ from compressibility.quantities.network import Network
 from compressibility.quantities.quantity import Quantity
 from compressibility.quantities.recovery import Recovery
 from compressibility.quantities.truncations import Truncation
+from compressibility.quantities.whitened import WhitenedTruncation
 
 _EVERY: Final[tuple[type[Quantity], ...]] = (
     Network,
@@ -29,6 +30,7 @@ _EVERY: Final[tuple[type[Quantity], ...]] = (
     CPDecomposition,
     Recovery,
     Minimum,
+    WhitenedTruncation,
 )
 _CORE: Final = Network.table
 

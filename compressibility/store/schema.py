@@ -37,6 +37,7 @@ from compressibility.store.tables.minimum import MINIMUM
 from compressibility.store.tables.network import NETWORK
 from compressibility.store.tables.recovery import RECOVERY
 from compressibility.store.tables.truncation import TRUNCATION
+from compressibility.store.tables.whitened import WHITENED
 from compressibility.store.view import MISSING_INTEGER
 
 __all__ = [
@@ -83,6 +84,7 @@ TABLES: Final[dict[str, Table]] = {
         CP,
         RECOVERY,
         MINIMUM,
+        WHITENED,
     )
 }
 """Every table by its name, the core first."""
