@@ -56,8 +56,9 @@ def refused(damages: Iterator[Damage]) -> None:
 
 def with_values(dataset: xr.Dataset, name: str, values: object) -> xr.Dataset:
     """The dataset with a variable that has other values."""
-    found = dataset.variables[name]
-    return dataset.assign({name: (found.dims, np.asarray(values), found.attrs)})
+    found = dataset.copy()
+    found.variables[name].values = np.asarray(values)
+    return found
 
 
 def at_place(dataset: xr.Dataset, name: str, place: tuple[int, ...], value: object) -> xr.Dataset:

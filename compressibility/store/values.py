@@ -1,8 +1,9 @@
 """What the values of a table obey: flags, keys, presence, bounds, and the table's own rules."""
 
 import json
+from collections.abc import Callable
 from functools import reduce
-from operator import and_, or_
+from operator import and_, eq, ne, or_
 
 import numpy as np
 import xarray as xr
@@ -49,13 +50,14 @@ def check_bounds(view: View, variable: Variable, *, may_be_missing: bool = True)
     """
     name, bounds = variable.name, variable.bounds
     if variable.dtype == "float64":
-        view.refuse(name, abs(view[name]) == np.inf, "is infinite")
+        infinite = np.isinf(view[name].values)
+        view.refuse(name, xr.Variable(view[name].dims, infinite), "is infinite")
     if bounds is None or not {bounds.maximum_from} <= {"", *view.variables}:
         return
     values = view.numbers(name) if may_be_missing else view[name]
     outside = ~bounds.inside(values, view)
     if may_be_missing:
-        outside &= values.notnull()
+        outside &= _is_there(values)
     view.refuse(name, outside, bounds.told(view))
 
 
@@ -85,16 +87,16 @@ def _check_flag(view: View, flag: Variable) -> None:
 def _check_bookkeeping(view: View, table: Table) -> None:
     """A task tells where it comes from exactly where it was done; why it failed, if it did."""
 
-    def within(meaning: Flag) -> xr.Variable:
+    def within(meaning: Flag, relation: Callable[..., xr.Variable] = eq) -> xr.Variable:
         """Whether a flag says so anywhere within a task."""
-        said = [_is(view[flag.name], meaning) for flag in table.flags]
+        said = [relation(view[flag.name], meaning.value) for flag in table.flags]
         return reduce(or_, [s.any([d for d in s.dims if d not in table.per]) for s in said])
 
     first = table.flags[0].name
     texts = {entry: view[table.book(entry)] for entry in BOOKS}
     key, keyed = table.book("key"), texts["key"] != ""
     failed = within(Flag.FAILED)
-    started = reduce(or_, [within(flag) for flag in Flag if flag is not Flag.NOT_MEASURED])
+    started = within(Flag.NOT_MEASURED, ne)
     measured = within(Flag.MEASURED)
     view.refuse(key, measured & ~keyed, f"stands where {first} says measured")
     view.refuse(key, failed & ~keyed, f"stands where {first} says failed")
@@ -134,10 +136,12 @@ def _check_presence(
         expected = expected & (view[table.book("precision")] == FLOAT32)
         who = f"{variable.flag} or {table.book('precision')}"
     values = view[variable.name]
-    there = values.notnull() if variable.dtype == "float64" else values != variable.missing
+    there = _is_there(values) if variable.dtype == "float64" else values != variable.missing
     if variable.part:
         ours = xr.Variable(PARTED, np.isin(view[PARTED].values.astype(str), variable.part))
         there, expected = there & ours, expected & ours
+    if not (there != expected).values.any():
+        return
     view.refuse(variable.name, expected & ~there, f"is missing, but {variable.flag} says measured")
     view.refuse(variable.name, there & ~expected, f"is there, but {who} says it is missing")
 
@@ -163,6 +167,10 @@ def _check_descent(view: View, variable: Variable) -> None:
     steps = np.diff(values.values, axis=axis, prepend=np.inf)
     what = f"rises along {variable.descends_along}; it must descend"
     view.refuse(variable.name, xr.Variable(values.dims, steps > 0), what)
+
+
+def _is_there(numbers: xr.Variable) -> xr.Variable:
+    return xr.Variable(numbers.dims, ~np.isnan(numbers.values))
 
 
 def _is(flags: xr.Variable, flag: Flag) -> xr.Variable:

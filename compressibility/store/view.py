@@ -27,8 +27,9 @@ class View:
 
     @classmethod
     def of(cls, dataset: xr.Dataset, names: Iterable[str]) -> "View":
-        """The view of some of a dataset's variables."""
-        return cls({name: dataset.variables[name].to_base_variable() for name in names})
+        """The view of some of a dataset's variables, without their attributes."""
+        found = {name: dataset.variables[name] for name in names}
+        return cls({name: xr.Variable(each.dims, each.values) for name, each in found.items()})
 
     def __getitem__(self, name: str) -> xr.Variable:
         """The variable of this name."""
