@@ -63,9 +63,13 @@ def verify(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the evaluation engine against a plain loop and the floor, and the spectra."""
+    """Time the engine against a plain loop and the floor; or, `-- compress`, weigh the advice."""
     _install(session, "test")
-    session.run("python", "-m", "tests.benchmarks.sweep", *session.posargs)
+    which, *others = session.posargs or ("",)
+    if which == "compress":
+        session.run("python", "-m", "tests.benchmarks.compression", *others)
+    else:
+        session.run("python", "-m", "tests.benchmarks.sweep", *session.posargs)
 
 
 @nox.session

@@ -32,6 +32,7 @@ from compressibility.evaluation import Evaluator
 from compressibility.networks.architectures import VanillaCNN
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.truncations import Truncation
+from compressibility.quantities.whitened import WhitenedTruncation
 from compressibility.store.reading import NotMeasuredError
 from tests.small_experiment import SMALL, measure_in, place_in
 from tests.taught import assert_taught
@@ -41,7 +42,7 @@ LEARNT = replace(
     architecture=VanillaCNN(channels=(6, 10, 12), pooled=(1,)),
     recipe=replace(SMALL.recipe, epochs=6),
     seeds=(0,),
-    plans=(Truncation(), HeldOut()),
+    plans=(Truncation(), HeldOut(), WhitenedTruncation(images=64)),
 )
 
 
@@ -68,7 +69,7 @@ def advice(adviser):
     return adviser.advise(Budget(share=0.6))
 
 
-def recipe_by_hand(found: Measured, **layers: tuple[str, int]) -> CompressionRecipe:
+def recipe_by_hand(found: Measured, **layers: tuple) -> CompressionRecipe:
     return CompressionRecipe(
         "small", 0, found.subject.weights_hash, found.images_checksum, "by hand", "macs",
         {name.replace("_", "."): Truncated(*each) for name, each in layers.items()},
@@ -103,9 +104,10 @@ def test_the_loss_of_an_option_is_what_the_dataset_counted(found) -> None:
             ranks = data["rank"].sel(layer=option.layer, seed=0, mode=option.cut)
             place = int(np.flatnonzero(ranks.values == option.rank)[0])
             counts = found.data.dataset.sel(layer=option.layer, seed=0)
+            name = {"weights": "held_out_n_correct", "outputs": "whitened_held_out_n_correct"}
             lost = (
                 int(counts["held_out_baseline_n_correct"])
-                - int(counts["held_out_n_correct"].sel(mode=option.cut)[place])
+                - int(counts[name[option.metric]].sel(mode=option.cut)[place])
             ) / int(counts["held_out_n_images"])
             assert option.loss == pytest.approx(lost)
 
@@ -113,13 +115,11 @@ def test_the_loss_of_an_option_is_what_the_dataset_counted(found) -> None:
 def test_ranks_are_raised_to_a_multiple_and_never_lowered(found) -> None:
     plain = layers_of(found.data, found.subject)
     for name, layer in layers_of(found.data, found.subject, multiple_of=4).items():
+        measured_ranks = {(o.cut, o.metric, o.rank) for o in plain[name].options}
         for option in layer.options[1:]:
             assert option.rank % 4 == 0
-            below = [
-                o.rank for o in plain[name].options[1:]
-                if o.cut == option.cut and option.rank - 4 < o.rank <= option.rank
-            ]  # fmt: skip
-            assert below
+            raised_from = {(option.cut, option.metric, option.rank - less) for less in range(4)}
+            assert raised_from & measured_ranks
 
 
 def test_layers_that_are_excluded_stay_as_they_are(found) -> None:
@@ -284,11 +284,25 @@ def test_statistics_are_those_of_training_images(found) -> None:
     )
 
 
+def test_in_the_metric_of_the_outputs_their_principal_components_are_kept(found) -> None:
+    recipe = recipe_by_hand(found, stage2_conv=("OUT", 3, "outputs"))
+    kernel = chains_of(recipe, found)["stage2.conv"].kernel()
+    own = found.subject.kernel("stage2.conv")
+    images, _ = found.subject.training_images(1_024)
+    with torch.no_grad():
+        inputs = found.subject.network.stage1(images).double()
+        outputs = F.conv2d(inputs, torch.from_numpy(own), padding=1)
+    U = np.linalg.svd(outputs.transpose(0, 1).flatten(1).numpy(), full_matrices=False)[0][:, :3]
+    expected = U @ U.T @ own.reshape(len(own), -1)
+    np.testing.assert_allclose(kernel.reshape(len(own), -1), expected, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def written(found, tmp_path_factory) -> tuple[Path, object]:
     out = tmp_path_factory.mktemp("out") / "small"
-    recipe = recipe_by_hand(found, stage1_conv=("OUT,KW", 2), stage2_conv=("OUT", 3),
-                            stage3_conv=("IN", 4))  # fmt: skip
+    recipe = recipe_by_hand(
+        found, stage1_conv=("OUT,KW", 2), stage2_conv=("OUT", 3, "outputs"), stage3_conv=("IN", 4)
+    )
     return out, compress(found, recipe, out, state_folder=out.parent)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from compressibility.compressing import folder
 from compressibility.compressing.comparison import Comparison
 from compressibility.compressing.measured import Measured
-from compressibility.compressing.recipe import CompressionRecipe
+from compressibility.compressing.recipe import CompressionRecipe, Truncated
 from compressibility.networks.latency import Latency
 from compressibility.networks.training import Recipe
 
@@ -41,6 +41,12 @@ def rows(comparison: Comparison) -> tuple[tuple[str, str, str, str], ...]:
     )  # fmt: skip
 
 
+def _truncation(truncated: Truncated | None) -> str:
+    if truncated is None:
+        return "as it is | | |"
+    return f"{truncated.cut} | {truncated.metric} | {truncated.rank} |"
+
+
 def _latency(latency: Latency) -> str:
     low, median, high = (1000 * x for x in (latency.low, latency.median, latency.high))
     return f"{median:.2f} ms ({low:.2f} to {high:.2f})"
@@ -74,8 +80,7 @@ def text(
     kernels = {kernel.layer: kernel for kernel in measured.subject.layers}
     compared = "\n".join(f"| {' | '.join(row)} |" for row in rows(comparison))
     layers = "\n".join(
-        f"| `{layer}` | {kernel.shape} | "
-        + (f"{each.cut} | {each.rank} |" if (each := recipe.layers.get(layer)) else "as it is | |")
+        f"| `{layer}` | {kernel.shape} | {_truncation(recipe.layers.get(layer))}"
         for layer, kernel in kernels.items()
     )
     left = "".join(
@@ -111,8 +116,8 @@ The compressed network is {comparison.verdict}.
 
 ## Layers
 
-| layer | kernel (OUT, IN, KH, KW) | cut | rank |
-|---|---|---|---|
+| layer | kernel (OUT, IN, KH, KW) | cut | metric | rank |
+|---|---|---|---|---|
 {layers}
 
 {left}

@@ -191,13 +191,15 @@ def _front(advice: "Advice", n_test: int) -> Table:
 def _layers(chosen: "Candidate", dense: "Candidate") -> Table:
     """What becomes of each layer."""
     table = Table(title="what is advised", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("layer", "cut", "rank", "macs kept", "parameters kept"):
-        table.add_column(name, justify="left" if name in ("layer", "cut") else "right")
+    for name in ("layer", "cut", "metric", "rank", "macs kept", "parameters kept"):
+        words = name in ("layer", "cut", "metric")
+        table.add_column(name, justify="left" if words else "right")
     for layer, option in chosen.choice.items():
         before = dense.choice[layer]
         table.add_row(
             layer,
             option.cut or "as it is",
+            option.metric if option.cut else "",
             str(option.rank or ""),
             f"{option.macs / before.macs:.1%}",
             f"{option.parameters / before.parameters:.1%}",

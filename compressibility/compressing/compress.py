@@ -10,6 +10,7 @@ from torch import Generator, nn
 from compressibility.compressing import card, figure, folder
 from compressibility.compressing.comparison import Comparison, compared
 from compressibility.compressing.measured import Measured
+from compressibility.compressing.options import decompositions_of
 from compressibility.compressing.realised import Judge, realised
 from compressibility.compressing.recipe import CompressionRecipe, RecipeError
 from compressibility.errors import UserError, nearest
@@ -18,7 +19,7 @@ from compressibility.networks.copies import copied
 from compressibility.networks.training import Progress, Recipe, train
 from compressibility.store.keys import content_key
 from compressibility.tensors.chains import Chain
-from compressibility.tensors.schmidt import decompose
+from compressibility.tensors.modes import Cut
 
 FINE_TUNING_RATE = 0.2
 """Share of the experiment's peak learning rate that fine-tuning peaks at."""
@@ -64,11 +65,22 @@ def chains_of(recipe: CompressionRecipe, measured: Measured) -> dict[str, Chain]
     for layer, each in recipe.layers.items():
         if layer not in known:
             raise RecipeError(f"the recipe truncates {layer!r}: {nearest(layer, known)}")
-        decomposition = decompose(subject.kernel(layer), each.cut)
-        n = len(decomposition.spectrum)
-        if each.rank > n:
+        cut = Cut.parse(each.cut).label
+        decompositions = decompositions_of(subject, layer, (cut,))
+        if not decompositions:
             raise RecipeError(
-                f"rank {each.rank} exceeds the {n} Schmidt values of cut {each.cut} of {layer}"
+                f"cut {each.cut} of {layer}: two plain layers do not realise it; choose another"
+            )
+        if (cut, each.metric) not in decompositions:
+            raise RecipeError(
+                f"{layer} is truncated in the metric of its {each.metric}, for which training "
+                "images are needed: there are none"
+            )
+        decomposition = decompositions[cut, each.metric]
+        if each.rank > decomposition.size:
+            raise RecipeError(
+                f"rank {each.rank} exceeds the {decomposition.size} Schmidt values of cut "
+                f"{each.cut} of {layer}"
             )
         chains[layer] = decomposition.chain(each.rank)
     return chains

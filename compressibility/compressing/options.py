@@ -1,19 +1,33 @@
 """What can take a layer's place: truncations that plain layers realise, and their costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import ceil
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
 
 from compressibility.errors import UserError
+from compressibility.networks.copies import copied
 from compressibility.networks.image_sizes import ImageSizes, image_sizes
+from compressibility.networks.input_covariance import patch_covariance
 from compressibility.store.reading import LayerData, NotMeasuredError
 from compressibility.subjects import Subject
+from compressibility.tensors.arrays import Floats
 from compressibility.tensors.chains import Chain
-from compressibility.tensors.schmidt import SchmidtDecomposition, decompose
+from compressibility.tensors.factors import Factors
+from compressibility.tensors.schmidt import decompose
+from compressibility.tensors.whitened import covariance_seen, whitened
+
+COVARIANCE_IMAGES = 1_024
+"""Of so many training images is the covariance of what a layer sees, at most."""
+
+
+Metric: TypeAlias = Literal["weights", "outputs"]
+METRICS: Final[tuple[Metric, ...]] = ("weights", "outputs")
+"""What a truncation of a rank changes least: the kernel, or what the layer gives for its inputs."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,8 @@ class Option:
     Attributes:
         layer: Module path.
         cut: Label of the cut; empty for the layer as it is.
-        rank: Schmidt values kept; 0 for the layer as it is.
+        metric: What the truncation changes least.
+        rank: Components kept; 0 for the layer as it is.
         parameters: Entries of the kernel, or of the two small kernels that realise it.
         macs: Multiply-accumulates of those for one image.
         loss: Share of the held-out images that the network loses, less those it gains, with this
@@ -32,6 +47,7 @@ class Option:
 
     layer: str
     cut: str
+    metric: Metric
     rank: int
     parameters: int
     macs: int
@@ -49,15 +65,19 @@ class Layer:
 
     Attributes:
         options: The first is the layer as it is.
-        decompositions: By the label of the cut.
+        decompositions: By the label of the cut and the metric.
     """
 
     options: tuple[Option, ...]
-    decompositions: Mapping[str, SchmidtDecomposition]
+    decompositions: Mapping[tuple[str, Metric], Factors]
 
     def chain(self, option: Option) -> Chain:
         """The two small kernels of an option that is not the layer as it is."""
-        return self.decompositions[option.cut].chain(option.rank)
+        return self.decompositions[option.cut, option.metric].chain(option.rank)
+
+    def kernel(self, option: Option) -> Floats:
+        """The kernel that they stand for."""
+        return self.decompositions[option.cut, option.metric].truncated(option.rank)
 
 
 def layers_of(
@@ -95,39 +115,54 @@ def layers_of(
     sizes = image_sizes(subject.network, subject.images[:1], names)
     found = {}
     for kernel in subject.layers:
-        dense = Option(kernel.layer, "", 0, kernel.parameters, kernel.macs, 0.0)
-        if any(fnmatchcase(kernel.layer, pattern) for pattern in excluded):
-            found[kernel.layer] = Layer((dense,), {})
-            continue
-        of_layer = losses.sel(layer=kernel.layer)
-        ranks = data["rank"].sel(layer=kernel.layer, seed=subject.seed)
-        decompositions, options = {}, [dense]
-        for cut in data.modes:
-            if not np.isfinite(ranks.sel(mode=cut)).any():
-                continue
-            decomposition = decompose(subject.kernel(kernel.layer), cut)
-            if any(repeats > 1 for repeats in decomposition.chain(1).repeats):
-                continue
-            decompositions[cut] = decomposition
-            options += [
-                option
-                for option in _along(
+        name = kernel.layer
+        dense = Option(name, "", "weights", 0, kernel.parameters, kernel.macs, 0.0)
+        options, decompositions = [dense], {}
+        if not any(fnmatchcase(name, pattern) for pattern in excluded):
+            ranks = data["rank"].sel(layer=name, seed=subject.seed)
+            cuts = [cut for cut in data.modes if np.isfinite(ranks.sel(mode=cut)).any()]
+            decompositions = decompositions_of(subject, name, cuts)
+            for (cut, metric), decomposition in decompositions.items():
+                options += _along(
                     decomposition,
-                    kernel.layer,
+                    metric,
+                    dense,
                     ranks.sel(mode=cut),
-                    of_layer.sel(mode=cut),
-                    sizes[kernel.layer],
+                    losses[metric].sel(layer=name, mode=cut),
+                    sizes[name],
                     groups=kernel.groups,
                     multiple_of=multiple_of,
                 )
-                if option.parameters < dense.parameters and option.macs < dense.macs
-            ]
-        found[kernel.layer] = Layer(tuple(options), decompositions)
+        found[name] = Layer(tuple(options), decompositions)
     return found
 
 
-def held_out_losses(data: LayerData, seed: int) -> xr.DataArray:
-    """Share of the held-out images lost, less those gained, (layer, mode, threshold).
+def decompositions_of(
+    subject: Subject, layer: str, cuts: Iterable[str]
+) -> dict[tuple[str, Metric], Factors]:
+    """One layer along those of some cuts that two plain layers realise, in each metric.
+
+    The metric of the outputs is that of the first `COVARIANCE_IMAGES` training images; without
+    training images there is none.
+    """
+    kernel = subject.kernel(layer)
+    plain = {cut: decompose(kernel, cut) for cut in cuts}
+    plain = {cut: each for cut, each in plain.items() if all(n == 1 for n in each.chain(1).repeats)}
+    found: dict[tuple[str, Metric], Factors] = {(cut, "weights"): plain[cut] for cut in plain}
+    if plain and subject.training_images is not None:
+        images, _ = subject.training_images(COVARIANCE_IMAGES)
+        network = copied(subject.network).to(subject.device)
+        patches = patch_covariance(network, images.to(subject.device), layer)
+        for cut, each in plain.items():
+            seen = covariance_seen(patches, each.cut)
+            found[cut, "outputs"] = whitened(each, seen)
+    return found
+
+
+def held_out_losses(data: LayerData, seed: int) -> dict[Metric, xr.DataArray]:
+    """Share of the held-out images lost, less those gained, (layer, mode, threshold), by metric.
+
+    What was not measured in the metric of the outputs is taken to be as in that of the weights.
 
     Raises:
         NotMeasuredError: The dataset has no held-out counts of this network.
@@ -138,12 +173,19 @@ def held_out_losses(data: LayerData, seed: int) -> xr.DataArray:
             "chosen on the test images without spoiling them: measure the experiment again with "
             "held-out images (`compressibility measure`)"
         )
-    return -data.held_out_accuracy_change.sel(seed=seed)
+    plain = -data.held_out_accuracy_change.sel(seed=seed)
+    if not data.has_table("whitened"):
+        return {"weights": plain, "outputs": plain}
+    images = data["whitened_n_held_out"].sel(seed=seed)
+    before = data["held_out_baseline_n_correct"] / data["held_out_n_images"]
+    found = data["whitened_held_out_n_correct"].sel(seed=seed) / images.where(images > 0)
+    return {"weights": plain, "outputs": (before.sel(seed=seed) - found).fillna(plain)}
 
 
 def _along(
-    decomposition: SchmidtDecomposition,
-    layer: str,
+    decomposition: Factors,
+    metric: Metric,
+    dense: Option,
     ranks: xr.DataArray,
     losses: xr.DataArray,
     sizes: Sequence[ImageSizes],
@@ -151,19 +193,18 @@ def _along(
     groups: int,
     multiple_of: int,
 ) -> list[Option]:
-    """The options along one cut, by descending rank, each rank once.
+    """The options along one cut below break-even, by descending rank, each rank once.
 
     A rank that is raised has the loss of the highest measured rank that is raised to it.
     """
-    highest = len(decomposition.spectrum)
     found: dict[int, Option] = {}
     for rank, loss in sorted(
         zip(ranks.values.tolist(), losses.values.tolist(), strict=True), reverse=True
     ):
         raised = multiple_of * ceil(rank / multiple_of)
-        if raised <= highest and raised not in found:
+        if raised <= decomposition.size and raised not in found:
             chain = decomposition.chain(raised)
             macs = sum(chain.macs(s.outputs, inputs=s.inputs, groups=groups) for s in sizes)
             cut = decomposition.cut.label
-            found[raised] = Option(layer, cut, raised, chain.parameters, macs, loss)
-    return list(found.values())
+            found[raised] = Option(dense.layer, cut, metric, raised, chain.parameters, macs, loss)
+    return [o for o in found.values() if o.parameters < dense.parameters and o.macs < dense.macs]

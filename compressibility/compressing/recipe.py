@@ -10,6 +10,7 @@ import cattrs
 
 from compressibility.compressing.advice import Advice, Candidate
 from compressibility.compressing.judgement import Judgement
+from compressibility.compressing.options import Metric
 from compressibility.compressing.search import Measure
 from compressibility.errors import UserError
 from compressibility.files import write_whole
@@ -27,10 +28,11 @@ class RecipeError(UserError):
 
 @dataclass(frozen=True)
 class Truncated:
-    """One layer's truncation: the label of the cut, and the Schmidt values that are kept."""
+    """One layer's truncation: the label of the cut, the components kept, and the metric."""
 
     cut: str
     rank: int
+    metric: Metric = "weights"
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def recipe_of(
         budget=advice.budget.in_words,
         measure=advice.budget.measure,
         layers={
-            option.layer: Truncated(option.cut, option.rank) for option in advice.chosen.truncated
+            option.layer: Truncated(option.cut, option.rank, option.metric)
+            for option in advice.chosen.truncated
         },
         prediction=prediction_of(advice.chosen, n_test),
         front=tuple(

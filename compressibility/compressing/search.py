@@ -26,7 +26,7 @@ def undominated(options: Sequence[Option], measure: Measure) -> tuple[Option, ..
     cannot tell that they lose nothing.
     """
     found: list[Option] = []
-    for option in sorted(options, key=lambda o: (cost_of(o, measure), o.loss)):
+    for option in sorted(options, key=lambda o: (cost_of(o, measure), o.loss, o.metric)):
         if not found or option.loss < found[-1].loss:
             found.append(option)
     dense = [option for option in options if option.is_dense and option not in found]
@@ -140,8 +140,7 @@ class Search:
 
     def _kernel(self, option: Option) -> Floats:
         if option not in self._kernels:
-            decomposition = self.layers[option.layer].decompositions[option.cut]
-            self._kernels[option] = decomposition.truncated(option.rank)
+            self._kernels[option] = self.layers[option.layer].kernel(option)
         return self._kernels[option]
 
 
