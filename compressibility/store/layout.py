@@ -319,13 +319,26 @@ def _require_labels(into: xr.Dataset, part: xr.Dataset, table: Table) -> None:
 
 def _copy(into: xr.Dataset, part: xr.Dataset, table: Table, labels: Mapping[str, object]) -> None:
     failed = bool(part[table.book("failure")].loc[labels].item())
+    here, there = (_places(dataset, table) for dataset in (part, into))
+    chosen = {dim: [labels[dim]] if dim in labels else list(here[dim]) for dim in here}
     for variable in (*table.measured, *table.bookkeeping):
         if failed and variable in table.variables:
             continue
-        piece = part[variable.name].loc[labels]
         if variable.part:
-            ours = np.isin(piece[PARTED].values.astype(str), variable.part)
-            piece = piece.isel({PARTED: ours})
-        where = {**labels, **{dim: piece[dim].values for dim in piece.dims}}
-        order = [dim for dim in into[variable.name].dims if dim in piece.dims]
-        into[variable.name].loc[where] = piece.transpose(*order).values
+            chosen[PARTED] = [label for label in here[PARTED] if label in variable.part]
+        found = into.variables[variable.name]
+        piece = part.variables[variable.name].transpose(*found.dims)
+        source, target = (
+            np.ix_(*([places[dim][label] for label in chosen[dim]] for dim in map(str, found.dims)))
+            for places in (here, there)
+        )
+        found.values[target] = piece.values[source]
+
+
+def _places(dataset: xr.Dataset, table: Table) -> dict[str, dict[object, int]]:
+    """Where each label of a table's dimensions stands in a dataset."""
+    names = [dimension.name for dimension in table.dimensions if dimension.name in dataset.dims]
+    return {
+        name: {label: place for place, label in enumerate(dataset[name].values.tolist())}
+        for name in names
+    }

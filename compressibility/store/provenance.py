@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Self
@@ -51,7 +52,7 @@ class TaskProvenance:
     @classmethod
     def here(cls, key: str, device: str, precision: str, *, failure: str = "") -> Self:
         """That of a task done now, in this environment."""
-        return cls(key, device, precision, here(), canonical_json(library_versions()), failure)
+        return cls(key, device, precision, here(), _versions(), failure)
 
 
 def attributes(
@@ -107,8 +108,9 @@ def history_line(event: str, moment: datetime | None = None) -> str:
     return f"{stamp} compressibility {__version__} ({here()}): {event}"
 
 
+@cache
 def here() -> str:
-    """The `commit` of this package."""
+    """The `commit` of this package, as it was when this process first asked."""
     return commit(Path(__file__).parents[1])
 
 
@@ -121,6 +123,11 @@ def library_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+@cache
+def _versions() -> str:
+    return canonical_json(library_versions())
 
 
 def commit(folder: Path) -> str:
