@@ -21,6 +21,7 @@ from analyses.findings import Comparison, Finding, Robustness, Verdict
 from analyses.once import once
 from analyses.samples import Sample, sample
 from analyses.statistics import sign_flip_test
+from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
 from compressibility.tensors.cp import CP_FORMS
 from compressibility.tensors.formats import FORMATS
@@ -31,6 +32,9 @@ CP: Final = "CP"
 CP_CORRECTED: Final = f"CP, {CORRECTED}"
 """The same after its error-preserving correction."""
 _CP_FORM: Final = {CP: FITTED, CP_CORRECTED: CORRECTED}
+FOR_OUTPUTS: Final = {mode: f"{mode}, for outputs" for mode in MODES}
+"""Truncations along each cut in the metric of what the layer sees."""
+_CUT_OF: Final = {name: mode for mode, name in FOR_OUTPUTS.items()}
 
 
 def kept_by(
@@ -42,17 +46,22 @@ def kept_by(
 
     Args:
         data: The dataset.
-        name: `CP` or `CP_CORRECTED`, a tensor format, or the label of a cut.
+        name: `CP` or `CP_CORRECTED`, a tensor format, one of `FOR_OUTPUTS`, or the label of a cut.
         scale: What is kept.
         axis: The compression ratio, as its base-2 logarithm, or the relative error.
 
     Raises:
         NotMeasuredError: The dataset has no such decompositions.
     """
-    if name not in (*_CP_FORM, *FORMATS):
+    if name not in (*_CP_FORM, *FORMATS, *_CUT_OF):
         return scaled_curves(data, axis, scale, name)
 
     def made() -> CurveByCell:
+        if cut := _CUT_OF.get(name):
+            change = scale.counted(data, data["whitened_n_correct"], data["whitened_loss"])
+            x = data["whitened_relative_error"] if axis is RELATIVE_ERROR else axis.of(data)
+            x, y = data.of_cut(x, cut), data.of_cut(change, cut)
+            return linked_curves(data, scale, x, y, "threshold")
         table, at, along = (
             ("cp", {"cp_form": _CP_FORM[name]}, "cp_rank")
             if name in _CP_FORM

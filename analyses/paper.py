@@ -100,6 +100,13 @@ CP: Final = Statement(
     broken_by="CP kept stable at high rank, or losing more accuracy at equal parameters.",
     numbers="rank 20, every convolution",
 )
+OUTPUTS: Final = Statement(
+    words="Truncated for its outputs, a layer keeps more accuracy than truncated for its weights, "
+    "and the error of its outputs tells better what a truncation costs.",
+    where=f"{_OURS}a comparison of this report",
+    broken_by="Plain truncations of equal rank keep as much accuracy, or their relative error "
+    "orders them by their cost as well.",
+)
 TENSOR_FORMATS: Final = Statement(
     words="Formats of several small tensors keep more accuracy than one cut or a CP decomposition.",
     where=f"{_OURS}a comparison of this report",

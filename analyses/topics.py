@@ -30,6 +30,7 @@ from analyses.claims.noise import GENTLER
 from analyses.claims.null import CALIBRATED
 from analyses.claims.recovery import MORE_THAN_CONTROLS, RECOVERS
 from analyses.claims.two_mode_cuts import BETTER
+from analyses.claims.whitened import BETTER_FACTORS, BETTER_PROXY
 from analyses.figures.correlation_loss import CORRELATION_LOSS
 from analyses.figures.cp import CP_FIGURE
 from analyses.figures.critical_map import CRITICAL_MAP
@@ -51,6 +52,7 @@ from analyses.figures.plot import Plot
 from analyses.figures.recovery import RECOVERY_FIGURE
 from analyses.figures.spectra import SPECTRA
 from analyses.figures.two_mode_cuts import TWO_MODE_CUTS
+from analyses.figures.whitened import WHITENED_FIGURE
 from analyses.findings import Claim
 from analyses.paper import (
     CORRELATIONS,
@@ -62,6 +64,7 @@ from analyses.paper import (
     INTRINSIC,
     NOISE,
     OUT_MODE,
+    OUTPUTS,
     RECOVERY,
     SAME_PLACE,
     SEVERAL_LAYERS,
@@ -192,6 +195,20 @@ TOPICS: Final = (
             "cp_n_correct",
             "cp_parameters",
             "cp_relative_error",
+        ),
+    ),
+    Topic(
+        "whitened",
+        "For the weights, or for the outputs?",
+        (BETTER_FACTORS, BETTER_PROXY),
+        (WHITENED_FIGURE,),
+        OUTPUTS,
+        (
+            *_TRUNCATIONS,
+            "compression_ratio",
+            "whitened_n_correct",
+            "output_error",
+            "relative_error",
         ),
     ),
     Topic(

@@ -154,6 +154,16 @@ def every_cut_as_the_first(ds):
         values[1:][there] = np.broadcast_to(values[:1], values[1:].shape)[there]
 
 
+def outputs_on_either_side(ds, rng):
+    """Truncated for the outputs, layers keep more or less than plainly, by a network's coin."""
+    coins = np.where(rng.random(ds.sizes["seed"]) < 0.5, -1, 1)
+    plain = ds["n_correct"].transpose("layer", "mode", "threshold", "seed").values
+    values = ds["whitened_n_correct"].transpose("layer", "mode", "threshold", "seed").values
+    there = plain >= 0
+    apart = np.minimum(20, np.minimum(plain, int(ds["n_images"]) - plain))
+    values[there] = (plain + coins * apart)[there]
+
+
 def random_directions(ds, rng):
     """In the place of every truncation's direction one of the random ones, which is then gone."""
     random = ds["random_directional_curvature"].transpose("direction", "layer", "seed").values
@@ -261,6 +271,8 @@ NULLS = {
     "cp-error": Null(partial(decompositions_on_either_side, RELATIVE_ERROR), PLANTED),
     "formats": Null(partial(formats_on_either_side, PARAMETERS), PLANTED),
     "formats-error": Null(partial(formats_on_either_side, RELATIVE_ERROR), PLANTED),
+    "whitened": Null(outputs_on_either_side, PLANTED),
+    "whitened-proxy": Null(answers_in_any_order, PLANTED),
     "recovery": Null(mirrored_by_coins([TRUNCATED], TRAINED_ON, MARGIN), PLANTED),
     "recovery-controls": Null(mirrored_by_coins(list(CONTROLS), TRUNCATED, 0.0), PLANTED),
     "minimum": Null(barriers_on_either_side, PLANTED),

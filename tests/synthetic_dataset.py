@@ -25,6 +25,7 @@ from compressibility.tensors.modes import CUTS, matrix_shape, same_as
 from compressibility.tensors.schmidt import compression_ratio
 from compressibility.tensors.spectra import spectrum
 from compressibility.tensors.thresholds import THRESHOLDS, ranks_at
+from tests.synthetic_whitened import answer_for_outputs
 
 LEVELS = tuple(t for t in THRESHOLDS if t > 0)
 NAMES = ("conv1", "conv2", "conv3", "conv4")
@@ -65,6 +66,8 @@ class Effects:
     """Factor of what CP loses, against a truncation of the same relative error."""
     formats: float = 1.0
     """Likewise of Tucker-2 and tensor trains."""
+    whitened: float = 1.0
+    """Factor of what truncations for the outputs lose, against plain ones of their rank."""
     interaction: float = 1.0
     """What several layers cost at once over the sum of what each costs alone."""
     recovery_gap: float = 0.01
@@ -174,6 +177,7 @@ def make(
                 if label != cut.label:
                     flag = Flag.TRIVIAL_CUT if label == "trivial" else Flag.SAME_AS_OTHER_CUT
                     v["truncation_flag"][i, j, s] = v["held_out_cut_flag"][i, j, s] = flag.value
+                    v["whitened_cut_flag"][i, j, s] = flag.value
                     v["directional_curvature_flag"][i, j, :, s] = flag.value
                     continue
                 for w, kernel in enumerate(weights):
@@ -193,6 +197,7 @@ def make(
                 ]
                 v["truncation_flag"][i, j, s] = Flag.MEASURED.value
                 v["held_out_cut_flag"][i, j, s] = Flag.MEASURED.value
+                v["whitened_cut_flag"][i, j, s] = Flag.MEASURED.value
     for group in TABLES:
         if group not in ("truncation", "minimum"):
             v[f"{group}_flag"][...] = Flag.MEASURED.value
@@ -245,6 +250,7 @@ def answer(ds: xr.Dataset, effects: Effects, rng: np.random.Generator) -> xr.Dat
     answer_recovered(ds, effects, rng.spawn(1)[0])
     answer_on_paths(ds, effects, rng.spawn(1)[0])
     answer_in_formats(ds, effects, start)
+    answer_for_outputs(ds, effects, start, lost)
     spread = np.exp(effects.noise * rng.normal(size=(n_layers, 1, n_seeds)))
     fall = np.exp(-effects.perturbation_depth * depth)[:, None, None]
     levels = ds["norm_loss_level"].values[None, :, None]

@@ -305,6 +305,7 @@ def test_two_mode_cuts_that_are_better_are_recognised():
         ("curvature", {"curvature"}),
         ("joint", {"joint"}),
         ("formats", {"formats", "formats-error"}),
+        ("whitened", {"whitened", "whitened-proxy"}),
         ("recovery", {"recovery", "recovery-controls"}),
         ("minimum", {"minimum", "minimum-curvature"}),
         ("hessian", set()),
@@ -316,7 +317,16 @@ def test_what_is_not_measured_is_said_and_the_rest_answered(planted, group, unan
         assert found[key].verdict is Verdict.UNDECIDED
         assert found[key].findings == ()
         assert found[key].told.found.startswith("Nothing can be said from this dataset: ")
-    if group in ("controls", "curvature", "formats", "hessian", "joint", "recovery", "minimum"):
+    if group in (
+        "controls",
+        "curvature",
+        "formats",
+        "hessian",
+        "joint",
+        "recovery",
+        "minimum",
+        "whitened",
+    ):
         assert found["cuts-norm"].findings
 
 

@@ -59,7 +59,7 @@ def test_everything_is_written_and_told(here, capsys):
     figures = sorted(p.name for p in (here / "report" / "figures").iterdir())
     assert "digits-vanilla-cuts-norm-loss.svg" in figures
     assert "digits-vanilla-cuts-norm-loss.csv" in figures
-    assert len(figures) == 60
+    assert len(figures) == 63
     assert not list((here / "report").rglob(".*"))
     for name in pages - {"findings.json", "findings.schema.json", "claims.md"}:
         for reference in Tags((here / "report" / name).read_text()).references:

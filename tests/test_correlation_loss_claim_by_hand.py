@@ -36,15 +36,15 @@ def test_the_loss_that_rules_within_layers_is_recognised(name, verdict):
     assert found.verdict is verdict
     assert found.claim.exploratory
     table = rank_correlations(data, -data.logit_change)
-    np.testing.assert_allclose(table.sel(loss=name.replace("_", " ")), 1, rtol=1e-4)
+    np.testing.assert_allclose(table.sel(proxy=name.replace("_", " ")), 1, rtol=1e-4)
     pooled = rank_correlations(data, -data.logit_change, pooled=True)
-    assert (pooled.sel(loss=name.replace("_", " ")) < 0.999).all()
+    assert (pooled.sel(proxy=name.replace("_", " ")) < 0.999).all()
 
 
 def test_rank_correlations_are_spearmans_of_the_distinct_truncations(planted):
     data = LayerData(planted)
     found = rank_correlations(data, -data.logit_change)
-    assert found.dims == ("loss", "seed", "layer")
+    assert found.dims == ("proxy", "seed", "layer")
     pooled = {"norm loss": [], "correlation loss": [], "lost": []}
     for layer in data.layers:
         values = {"norm loss": [], "correlation loss": [], "lost": []}
@@ -59,12 +59,12 @@ def test_rank_correlations_are_spearmans_of_the_distinct_truncations(planted):
                     values["lost"].append(-float(change[t]))
         for loss in ("norm loss", "correlation loss"):
             expected = scipy.stats.spearmanr(values[loss], values["lost"]).statistic
-            assert float(found.sel(layer=layer, seed=4, loss=loss)) == pytest.approx(expected)
+            assert float(found.sel(layer=layer, seed=4, proxy=loss)) == pytest.approx(expected)
         for name, numbers in values.items():
             pooled[name] += numbers
     expected = scipy.stats.spearmanr(pooled["norm loss"], pooled["lost"]).statistic
     together = rank_correlations(data, -data.logit_change, pooled=True)
-    assert float(together.sel(layer="all", seed=4, loss="norm loss")) == pytest.approx(expected)
+    assert float(together.sel(layer="all", seed=4, proxy="norm loss")) == pytest.approx(expected)
 
 
 def test_a_layer_with_one_cut_tells_nothing_of_the_two_losses(planted):

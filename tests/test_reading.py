@@ -175,6 +175,8 @@ def test_each_table_answers_its_claims_alone(of_some_tables):
             "recovery-controls",
             "minimum",
             "minimum-curvature",
+            "whitened",
+            "whitened-proxy",
         },
         ("hessian",): set(),
     }

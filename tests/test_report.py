@@ -223,7 +223,7 @@ def test_type_is_legible_on_a_phone(whole, resnet):
 
 def test_one_network_gets_estimates_and_no_intervals(one):
     text = page(one)
-    assert len(one.drawings) == 20
+    assert len(one.drawings) == 21
     assert "1 (seed 0): estimates only" in text
     findings = [f for answer in one.answers for f in answer.findings]
     told = [interval_text(f.interval) for f in findings]

@@ -13,61 +13,25 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from analyses.comparing import LARGEST_NORM_LOSS
+from analyses import proxies
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
-from analyses.statistics import rank_correlation, sign_flip_test
+from analyses.statistics import sign_flip_test
 from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.reading import LayerData
 
-FEWEST: Final = 3
 _LACKING: Final = "no layer has three truncations along two cuts with norm loss up to 0.5"
 _LOSSES: Final = ("correlation loss", "norm loss")
 
 
 def rank_correlations(data: LayerData, lost: xr.DataArray, *, pooled: bool = False) -> xr.DataArray:
-    """Rank correlations of what is lost with either loss, by layer, (loss, seed, layer).
-
-    Over the distinct truncations of the layer, or of all layers as if they were one; the full-rank
-    control and repeated ranks are left out. Not a number where fewer than three remain, or those of
-    one cut of one layer.
-    """
-    dims = ("seed", "layer", "mode", "threshold")
-    rank, norm, correlation, cost, change = (
-        values.transpose(*dims).values
-        for values in (
-            data["rank"],
-            data["norm_loss"],
-            data["correlation_loss"],
-            lost,
-            data.logit_change,
-        )
-    )
-    repeated = np.zeros(rank.shape, dtype=bool)
-    repeated[..., 1:] = rank[..., 1:] == rank[..., :-1]
-    present = np.isfinite(norm) & np.isfinite(correlation) & np.isfinite(change)
-    chosen = present & ~repeated & (norm > 0) & (norm <= LARGEST_NORM_LOSS)
-    if pooled:
-        correlation, norm, cost, chosen = (
-            v.reshape(len(v), 1, -1, v.shape[-1]) for v in (correlation, norm, cost, chosen)
-        )
-    found = np.full((len(_LOSSES), *chosen.shape[:2]), np.nan)
-    for place in np.ndindex(chosen.shape[:2]):
-        here = chosen[place]
-        if here.sum() >= FEWEST and here.any(axis=-1).sum() > 1:
-            for x, of_loss in zip((correlation, norm), found, strict=True):
-                of_loss[place] = rank_correlation(x[place][here], cost[place][here])
-    labels = {
-        "loss": list(_LOSSES),
-        "seed": list(data.seeds),
-        "layer": ["all"] if pooled else list(data.layers),
-    }
-    return xr.DataArray(found, labels, tuple(labels))
+    """Of what is lost with either loss; see `analyses.proxies.rank_correlations`."""
+    losses = {"correlation loss": data["correlation_loss"], "norm loss": data["norm_loss"]}
+    return proxies.rank_correlations(data, lost, losses, pooled=pooled)
 
 
 def _differences(data: LayerData, lost: xr.DataArray, *, pooled: bool = False) -> xr.DataArray:
-    found = rank_correlations(data, lost, pooled=pooled)
-    return found.sel(loss=_LOSSES[0], drop=True) - found.sel(loss=_LOSSES[1], drop=True)
+    return proxies.first_less_second(rank_correlations(data, lost, pooled=pooled))
 
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
@@ -95,7 +59,7 @@ def _told(evidence: Evidence) -> Told:
         "Correlation loss and norm loss order truncations by their cost about "
         "as well; which is better stays open",
     )
-    first, second = (plain(float(table.sel(loss=loss).mean())) for loss in _LOSSES)
+    first, second = (plain(float(table.sel(proxy=loss).mean())) for loss in _LOSSES)
     pooled = float(_differences(data, -data.logit_change, pooled=True).mean())
     return Told(
         found=f"{result}: within a layer, rank correlation with the accuracy lost {first} against "
