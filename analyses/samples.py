@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analyses.once import once
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 Floats = NDArray[np.float64]
@@ -71,7 +72,7 @@ def sample(table: xr.DataArray, missing: str | None = None) -> Sample:
         kept_seeds, kept_layers = whole_seeds, layers
     else:
         kept_seeds, kept_layers = seeds, whole_layers
-    complete = table[kept_seeds, kept_layers]
+    complete = table if there.all() else table[kept_seeds, kept_layers]
     if complete.size == 0:
         raise NotMeasuredError("no network has been measured on the layers this needs")
     left_out = []
@@ -113,9 +114,10 @@ def _labels(table: xr.DataArray, dim: str, chosen: NDArray[np.bool_]) -> list[st
 def tabulate(data: LayerData, cell: Callable[[str, int], float]) -> xr.DataArray:
     """The table (seed, layer) of a number computed for each network and layer, by their labels."""
     values = [[cell(layer, seed) for layer in data.layers] for seed in data.seeds]
-    shape = (len(data.seeds), len(data.layers))
-    return xr.DataArray(
-        np.array(values, dtype=np.float64).reshape(shape),
-        {"seed": list(data.seeds), "layer": list(data.layers)},
-        ("seed", "layer"),
-    )
+    empty = once(data, "cells", lambda: _empty(data))
+    return empty.copy(data=np.array(values, dtype=np.float64).reshape(empty.shape))
+
+
+def _empty(data: LayerData) -> xr.DataArray:
+    labels = {"seed": list(data.seeds), "layer": list(data.layers)}
+    return xr.DataArray(np.nan, labels, ("seed", "layer"))

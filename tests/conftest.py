@@ -1,5 +1,6 @@
 """One thread for each test process, the command line in a cache of its own, shared datasets."""
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,8 @@ import xarray as xr
 from compressibility import cli
 from compressibility.store.cache import Cache
 from tests.synthetic_dataset import NULL, PLANTED, Effects, make
+
+gc.set_threshold(200_000, 50, 50)  # as in analyses.report.reading
 
 
 @pytest.fixture
@@ -47,19 +50,3 @@ def planted() -> xr.Dataset:
 def dataset() -> xr.Dataset:
     effects = Effects(structure=1.0, cut={"OUT": 0.6}, depth=1.0, perturbation=2.0, flatness=0.3)
     return make(effects, np.random.default_rng(2), title="planted <effects> & such")
-
-
-@pytest.fixture(scope="session")
-def whole(dataset):
-    """A chapter on eight networks with planted effects."""
-    from analyses.report.chapters import chapter  # takes seconds, which few modules need
-
-    return chapter("digits-vanilla", dataset)
-
-
-@pytest.fixture(scope="session")
-def one():
-    """A chapter on one network."""
-    from analyses.report.chapters import chapter
-
-    return chapter("one", make(Effects(structure=1.0), n_seeds=1))

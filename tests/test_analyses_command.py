@@ -13,6 +13,11 @@ from analyses.report.write import write
 from compressibility.store.netcdf import save
 from tests.synthetic_dataset import Effects, make
 from tests.tags import Tags
+from tests.undrawn import undrawn
+
+
+def small(n_seeds):
+    return make(n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +76,24 @@ def test_everything_is_written_and_told(here, capsys):
 def test_of_all_datasets_those_of_most_networks_come_first(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
     for name, n_seeds in (("few", 2), ("many", 3)):
-        dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
-        save(dataset, tmp_path / "layers" / f"{name}.nc")
+        save(small(n_seeds), tmp_path / "layers" / f"{name}.nc")
     assert exit_status(["--report", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "index.html").read_text()
     assert text.index('id="many"') < text.index('id="few"')
 
 
 @pytest.mark.usefixtures("_undrawn")
-def test_a_report_on_chosen_files_leaves_that_on_everything(here, dataset, capsys):
-    save(dataset, here / "my.nc")
-    save(dataset, here / "other.nc")
+def test_a_report_on_chosen_files_leaves_that_on_everything(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COMPRESSIBILITY_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for file in ("layers/digits-vanilla.nc", "my.nc", "other.nc"):
+        save(small(1), Path(file))
     assert exit_status([]) == 0
-    before = (here / "report" / "index.html").read_text()
+    before = (tmp_path / "report" / "index.html").read_text()
     assert exit_status(["my.nc", "other.nc"]) == 0
     assert "Report: report/my+other/index.html" in capsys.readouterr().out
-    assert (here / "report" / "index.html").read_text() == before
-    text = (here / "report" / "my+other" / "my.html").read_text()
+    assert (tmp_path / "report" / "index.html").read_text() == before
+    text = (tmp_path / "report" / "my+other" / "my.html").read_text()
     assert "xr.open_dataset(&#34;my.nc&#34;)" in text
     assert joined(["a", "b", "c", "d"]) == "a+3-others"
 
@@ -96,9 +102,8 @@ def test_several_processes_give_what_one_gives(tmp_path):
     """Oracle: the same files read one after the other."""
     files = {}
     for name, n_seeds in (("few", 1), ("many", 2)):
-        dataset = make(Effects(), n_seeds=n_seeds, names=("a",), shapes=((6, 4, 3, 3),))
         files[tmp_path / f"{name}.nc"] = name
-        save(dataset, tmp_path / f"{name}.nc")
+        save(small(n_seeds), tmp_path / f"{name}.nc")
     one, two = (
         write(
             sorted((c for c, _ in read_all(files, processes=n)), key=lambda c: c.name),
@@ -114,9 +119,9 @@ def test_several_processes_give_what_one_gives(tmp_path):
 
 @pytest.fixture
 def _undrawn(monkeypatch):
-    for name, nothing in (("drawn", None), ("svg", "<svg></svg>"), ("png", b"")):
-        monkeypatch.setattr(f"analyses.report.chapters.{name}", lambda *_, n=nothing, **__: n)
     monkeypatch.setattr("analyses.__main__.PROCESSES", 1)
+    with undrawn():
+        yield
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,26 @@ from analyses.report.pages import page
 from analyses.report.summary import markdown, rows
 from analyses.report.write import print_table
 from analyses.topics import CLAIMS
-from tests.synthetic_dataset import unmeasured
+from tests.synthetic_dataset import Effects, make, unmeasured
+from tests.undrawn import undrawn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _undrawn():
+    with undrawn():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(dataset):
+    """A chapter on eight networks with planted effects."""
+    return chapter("digits-vanilla", dataset)
+
+
+@pytest.fixture(scope="module")
+def one():
+    """A chapter on one network."""
+    return chapter("one", make(Effects(structure=1.0), n_seeds=1))
 
 
 def test_a_sentence_tells_every_dataset_once_and_its_verdict(whole, one):

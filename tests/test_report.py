@@ -26,6 +26,7 @@ from compressibility.store.reading import LayerData
 from compressibility.store.schema import TABLES, declared
 from tests.synthetic_dataset import Effects, make, unmeasured
 from tests.tags import Tags
+from tests.undrawn import undrawn
 
 RESNET = (
     "conv1",
@@ -44,6 +45,18 @@ RESNET_SHAPES = (
     (12, 12, 3, 3),
 )
 BESIDE = ("findings.json", "findings.schema.json", "claims.md")
+
+
+@pytest.fixture(scope="module")
+def whole(dataset):
+    """A chapter on eight networks with planted effects."""
+    return chapter("digits-vanilla", dataset)
+
+
+@pytest.fixture(scope="module")
+def one():
+    """A chapter on one network."""
+    return chapter("one", make(Effects(structure=1.0), n_seeds=1))
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +145,12 @@ def test_html_is_valid_to_a_strict_parser(whole, one, resnet, page_of_whole):
         html5lib.HTMLParser(strict=True).parse(page_of_whole.replace("</article>", "", 1))
 
 
-def test_two_lines_fetch_the_data_behind_every_claim(dataset, tmp_path, monkeypatch):
+def test_two_lines_fetch_the_data_behind_every_claim(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    dataset = make(n_seeds=2, names=("a", "b", "c"), shapes=((12, 8, 3, 3),) * 3)
     save(dataset, Path("folder/my.nc"))
-    found = chapter("my", dataset, path="folder/my.nc")
+    with undrawn():
+        found = chapter("my", dataset, path="folder/my.nc")
     shown = html.unescape(page(found))
     for section in found.sections:
         for answer in section.answers:
