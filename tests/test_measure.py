@@ -48,6 +48,10 @@ def subject_in(folder: Path, seed: int, experiment: Experiment = SMALL) -> Subje
     return Bench(place_in(folder)).subject(experiment, seed)
 
 
+def only(*tables: str) -> Experiment:
+    return planning(**{table: None for table in PLANS if table not in tables})
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -79,7 +83,7 @@ def test_counts_and_losses_are_the_plain_loops(dataset, folder, layer) -> None:
 
 
 def test_lower_precision_gives_the_counts_of_float32_and_no_losses(folder, tmp_path) -> None:
-    images = replace(SMALL, seeds=(0,), test_images=None)
+    images = replace(only("truncation", "controls"), seeds=(0,), test_images=None)
     exact = measure_in(tmp_path / "exact", images)
     lower = measure_in(tmp_path / "lower", replace(images, precision="bfloat16"))
     for name in ("n_correct", "n_lost", "n_gained", "perturbed_n_correct", "rank"):
@@ -146,21 +150,21 @@ def test_a_whole_dataset_needs_no_lock(dataset, folder, monkeypatch) -> None:
 
 
 def test_a_missing_network_of_a_partial_measurement_is_asked_for(tmp_path) -> None:
-    measure_in(tmp_path, seeds=(0,), layers=("stage1.conv",))
+    measure_in(tmp_path, only("truncation"), seeds=(0,), layers=("stage1.conv",))
     place_in(tmp_path).cache.checkpoint("small", 0).unlink()
     with pytest.raises(ExperimentError, match="put it there"):
-        measure_in(tmp_path, seeds=(0,))
+        measure_in(tmp_path, only("truncation"), seeds=(0,))
 
 
 def test_another_network_of_a_partly_measured_seed_is_refused(folder, tmp_path) -> None:
-    measure_in(tmp_path, seeds=(0,), layers=("stage1.conv",))
+    measure_in(tmp_path, only("truncation"), seeds=(0,), layers=("stage1.conv",))
     path = place_in(tmp_path).cache.checkpoint("small", 0)
     tensors = load_file(path)
     tensors["head.bias"] += 1
     origin = networks.training_json(SMALL, 0, digits().checksum)
     save_file(tensors, path, {"training": origin})
     with pytest.raises(ExperimentError, match="is not the network of seed 0"):
-        measure_in(tmp_path, seeds=(0,))
+        measure_in(tmp_path, only("truncation"), seeds=(0,))
 
 
 def test_an_interrupted_measurement_is_saved_and_resumes_to_the_same_values(
@@ -372,7 +376,8 @@ def test_a_task_that_fails_is_recorded_and_the_others_go_on(dataset, tmp_path, m
         return measure(self, subject, layer, rng)
 
     monkeypatch.setattr(Curvature, "measure", failing)
-    found = measure_in(tmp_path)
+    some = only("truncation", "curvature")
+    found = measure_in(tmp_path, some)
     there = found.sel(layer="stage2.conv")
     assert set(there["curvature_failure"].values) == {"SVD did not converge"}
     assert set(there["curvature_flag"].values) == {Flag.FAILED.value}
@@ -381,7 +386,7 @@ def test_a_task_that_fails_is_recorded_and_the_others_go_on(dataset, tmp_path, m
     for name in ("hessian_layer_trace", "curvature_flag"):
         xr.testing.assert_equal(found[name].sel(here), dataset[name].sel(here))
     again: list[Step] = []
-    measure_in(tmp_path, report=again.append)
+    measure_in(tmp_path, some, report=again.append)
     assert all(step.done == step.total for step in again)
 
 
