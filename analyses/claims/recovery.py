@@ -7,13 +7,17 @@ has recovered. One comparison a cut, at the largest threshold that is measured. 
 number of epochs after which the mean over networks on held-out images lies within the margin, and
 the last epoch where none does: the test images have no say in it. Robustness: signs alone.
 
+A network whose re-training diverges answers at chance from then on: it is counted, and dropped
+would flatter the rest. Where the one that it is held against diverges there is nothing to compare,
+and the network is left out and named.
+
 The second, exploratory, asks whether recovery means anything. If kernels of noise, or a network
 drawn anew, are as good after as many epochs, then to recover says nothing of the minimum. For each
 network the test accuracy of the truncated one minus that of such a control, averaged over the
 epochs, at the first cut and the largest threshold. Robustness: at the last epoch alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -26,6 +30,7 @@ from analyses.statistics import sign_flip_test
 from analyses.words import and_others, plain, points, sureness, undetectable
 from compressibility.store.arms import FRESH, PERTURBED, RESET, TRAINED_ON, TRUNCATED
 from compressibility.store.reading import LayerData, NotMeasuredError
+from compressibility.store.schema import Flag
 
 MARGIN: Final = 0.01
 SMALLER: Final = 0.005
@@ -56,20 +61,28 @@ def of_arm(data: LayerData, name: str, arm: str, mode: str) -> xr.DataArray:
     return values.sel(arm=arm, recovery_mode=mode, recovery_threshold=largest, drop=True)
 
 
+def diverged(data: LayerData, arm: str, mode: str) -> xr.DataArray:
+    """Whether a re-training has diverged by each epoch, (epoch, seed)."""
+    flags = of_arm(data, "recovery_flag", arm, mode).transpose("epoch", "seed")
+    return flags == Flag.DIVERGED.value
+
+
 def accuracy(data: LayerData, arm: str, mode: str) -> xr.DataArray:
-    """Test accuracy after each epoch, of 1, (epoch, seed).
+    """Test accuracy after each epoch, of 1, (epoch, seed); chance once it has diverged.
 
     Raises:
         NotMeasuredError: The dataset does not have this arm or this cut.
     """
-    return of_arm(data, "recovery_accuracy", arm, mode).transpose("epoch", "seed")
+    measured = of_arm(data, "recovery_accuracy", arm, mode).transpose("epoch", "seed")
+    return measured.where(~diverged(data, arm, mode), 1 / data.n_classes)
 
 
 def held_out_accuracy(data: LayerData, arm: str, mode: str) -> xr.DataArray:
     """The same on the held-out images; missing where there are none."""
     images = of_arm(data, "recovery_n_held_out", arm, mode)
     counts = of_arm(data, "recovery_held_out_n_correct", arm, mode).transpose("epoch", "seed")
-    return counts / images.where(images > 0)
+    share = counts / images.where(images > 0)
+    return share.where(~diverged(data, arm, mode) | (images == 0), 1 / data.n_classes)
 
 
 def epochs_to_recover(data: LayerData, mode: str, margin: float = MARGIN) -> int | None:
@@ -78,9 +91,8 @@ def epochs_to_recover(data: LayerData, mode: str, margin: float = MARGIN) -> int
     The mean over networks, against the network trained on; None where it never does, or nothing is
     held out.
     """
-    one, other = (held_out_accuracy(data, arm, mode) for arm in (TRUNCATED, TRAINED_ON))
-    behind = (one - other).mean("seed")
-    within = behind["epoch"].where((behind >= -margin) & (behind["epoch"] > 0), drop=True)
+    mean = _difference(data, held_out_accuracy, TRUNCATED, TRAINED_ON, mode).mean("seed").round(12)
+    within = mean["epoch"].where((mean >= -margin) & (mean["epoch"] > 0), drop=True)
     return int(within.min()) if within.size else None
 
 
@@ -91,8 +103,19 @@ def _chosen(data: LayerData, mode: str) -> int:
 
 def behind(data: LayerData, mode: str, epoch: int) -> xr.DataArray:
     """Accuracy of the truncated network less that of the one trained on, of 1, (seed,)."""
-    one, other = (accuracy(data, arm, mode).sel(epoch=epoch) for arm in (TRUNCATED, TRAINED_ON))
-    return one - other
+    return _difference(data, accuracy, TRUNCATED, TRAINED_ON, mode).sel(epoch=epoch)
+
+
+def _difference(
+    data: LayerData,
+    accuracy_of: Callable[[LayerData, str, str], xr.DataArray],
+    arm: str,
+    other: str,
+    mode: str,
+) -> xr.DataArray:
+    """Accuracy in one arm less that in another, missing where the other has diverged."""
+    against = accuracy_of(data, other, mode).where(~diverged(data, other, mode))
+    return accuracy_of(data, arm, mode) - against
 
 
 def _of_networks(values: xr.DataArray) -> Sample:
@@ -113,22 +136,18 @@ def _by_signs(data: LayerData, comparison: Comparison, found: Sample) -> Robustn
     )
 
 
-def _diverged(data: LayerData, arms: Sequence[str], modes: Sequence[str]) -> tuple[str, ...]:
-    """How many networks have no answer at the last epoch, by arm."""
+def _diverged(data: LayerData, arm: str, other: str, mode: str) -> tuple[str, ...]:
+    """How many re-trainings have diverged by the last epoch, by arm, and what that means."""
     said = []
-    for arm in arms:
-        lost = 0
-        for mode in modes:
-            last = accuracy(data, arm, mode).isel(epoch=-1)
-            first = accuracy(data, arm, mode).isel(epoch=0)
-            lost = max(lost, int((last.isnull() & first.notnull()).sum()))
+    for each, means in ((arm, "and answer at chance"), (other, "which leaves nothing to compare")):
+        lost = int(diverged(data, each, mode).isel(epoch=-1).sum())
         if lost:
-            said.append(f"{lost} of the networks diverged in the arm {arm}")
+            said.append(f"{lost} of the networks diverged in the arm {each}, {means}")
     return tuple(said)
 
 
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
-    return _diverged(data, (TRUNCATED, TRAINED_ON), (comparison.reference,))
+    return _diverged(data, TRUNCATED, TRAINED_ON, comparison.reference)
 
 
 def _told(evidence: Evidence) -> Told:
@@ -220,9 +239,7 @@ def _more(data: LayerData, comparison: Comparison) -> Sample:
 
 def _over_epochs(data: LayerData, comparison: Comparison) -> xr.DataArray:
     """Truncated minus control, (epoch, seed), from the first epoch on."""
-    mode = CUTS[0]
-    one, other = (accuracy(data, arm, mode) for arm in (comparison.reference, comparison.other))
-    difference = one - other
+    difference = _difference(data, accuracy, comparison.reference, comparison.other, CUTS[0])
     return difference.where(difference["epoch"] > 0, drop=True)
 
 
@@ -237,7 +254,7 @@ def _at_the_end(data: LayerData, comparison: Comparison, found: Sample) -> Robus
 
 
 def _controls_limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:
-    return _diverged(data, (comparison.reference, comparison.other), CUTS[:1])
+    return _diverged(data, comparison.reference, comparison.other, CUTS[0])
 
 
 def _controls_told(evidence: Evidence) -> Told:

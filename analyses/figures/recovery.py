@@ -110,10 +110,11 @@ def _caption(data: LayerData) -> str:
         f"Every layer truncated at once to norm loss {threshold:g}, and the network trained again "
         f"({what}). First: test accuracy after each epoch, beside the network trained on, the "
         "truncated one whose ranks are kept, one perturbed by noise of the same norm loss, one "
-        "with its kernels reset and one drawn anew, all by one recipe on the same images. Diamond: "
-        "batch-norm statistics estimated anew, without a step of training. The test asks whether "
-        f"the truncated network comes within {100 * MARGIN:g} point of the one trained on. Last: "
-        f"the norm loss of truncating the layers along {CUTS[0]} to the same ranks again, averaged "
+        "with its kernels reset and one drawn anew, all by one recipe on the same images; "
+        "what diverged counts as chance. Diamond: batch-norm statistics estimated anew, without a "
+        "step of training. The test asks whether the truncated network comes within "
+        f"{100 * MARGIN:g} point of the one trained on. Last: the norm loss of truncating the "
+        f"layers along {CUTS[0]} to the same ranks again, averaged "
         "over layers: what has returned of the discarded Schmidt values."
     )
 
