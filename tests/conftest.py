@@ -50,3 +50,11 @@ def planted() -> xr.Dataset:
 def dataset() -> xr.Dataset:
     effects = Effects(structure=1.0, cut={"OUT": 0.6}, depth=1.0, perturbation=2.0, flatness=0.3)
     return make(effects, np.random.default_rng(2), title="planted <effects> & such")
+
+
+@pytest.fixture(scope="session")
+def three():
+    """Every figure and its table, of three networks."""
+    from tests.drawn import Drawn  # draws for seconds, which few modules need
+
+    return Drawn(3)

@@ -376,10 +376,9 @@ def answer_recovered(ds, effects, rng):
         v["recovery_n_gained"][at] = np.maximum(counts - correct, 0)
         held_out = np.clip(counts / n + elsewhere[:, :, a], 0, 1)
         v["recovery_held_out_n_correct"][at] = np.rint(N_HELD_OUT * held_out)
-        beyond = (
-            0.5 if arm == TRAINED_ON else np.minimum(np.arange(shape[3]), 1)[:, None, None] / 20
-        )
-        v["recovery_norm_loss"][at] = beyond
+        beyond = 0.5 if arm == TRAINED_ON else later / 20
+        spread = np.exp(effects.noise * rng.normal(size=v["recovery_norm_loss"][at].shape))
+        v["recovery_norm_loss"][at] = np.minimum(beyond * spread, 1)
     v["recovery_n_held_out"][...] = N_HELD_OUT
     v["recovery_loss"][...] = v["recovery_re_estimated_loss"][...] = 0.1
     v["recovery_distance"][...] = v["recovery_distance_to_trained"][...] = later / 10
@@ -402,7 +401,8 @@ def answer_on_paths(ds, effects, rng):
             spread = 1 + 0.5 * effects.noise * rng.normal(size=n_seeds)
             height = heights.get(path, 0.01) * spread
             v[name][p] = 0.1 + (hill[:, None] * height)[:, None, :]
-        v["path_n_correct"][p] = np.rint(0.9 * n - (0.1 * n * hill)[:, None, None])
+        wrong = 0.2 * n * hill[:, None] * height / (1 + height)
+        v["path_n_correct"][p] = np.rint(0.9 * n - wrong)[:, None, :]
     for name, value in STATE_VALUES.items():
         v[name][...] = value * np.exp(effects.noise * rng.normal(size=v[name].shape))
     on = v["state_relative_trace"][STATES.index(TRAINED_ON_STATE)]

@@ -7,11 +7,6 @@ from tests.drawn import PLOTS, SEVEN, Drawn
 
 
 @pytest.fixture(scope="module")
-def three():
-    return Drawn(3)
-
-
-@pytest.fixture(scope="module")
 def one():
     return Drawn(1)
 

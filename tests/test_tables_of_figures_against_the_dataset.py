@@ -2,31 +2,10 @@
 
 import numpy as np
 import pytest
-import scipy.interpolate
-import scipy.stats
 
 from compressibility.tensors.spectra import Spectrum
-from tests.by_hand import crossing_by_hand, kept_between
-from tests.drawn import NAMES, SEVEN, SHAPES, Drawn
-
-
-@pytest.fixture(scope="module")
-def three():
-    return Drawn(3)
-
-
-def mean_and_t(values):
-    """Of one number per network, in another way than the package's."""
-    if len(values) < 2:
-        return values[0], np.nan, np.nan
-    found = scipy.stats.ttest_1samp(values, 0).confidence_interval()
-    return np.mean(values), found.low, found.high
-
-
-def interpolated(at, x, y):
-    there = np.isfinite(x) & np.isfinite(y)
-    knots, first = np.unique(np.asarray(x)[there], return_index=True)
-    return scipy.interpolate.pchip_interpolate(knots, np.asarray(y)[there][first], at)
+from tests.by_hand import change_above_chance, crossing_by_hand, interpolated, mean_and_t
+from tests.drawn import NAMES, SEVEN, SHAPES
 
 
 @pytest.mark.parametrize(
@@ -92,16 +71,6 @@ def test_noise_is_that_of_the_perturbation(three, name):
         ]
         assert row["accuracy"] == pytest.approx(np.mean(values))
     assert len(rows)
-
-
-def change_above_chance(at, x, ds, where):
-    """In % of the untouched network's, of 2,000 images of ten classes."""
-    there = np.isfinite(x.sel(where).values)
-    right, before = (
-        ds[n].sel({k: v for k, v in where.items() if k in ds[n].dims}).values
-        for n in ("n_correct", "baseline_n_correct")
-    )
-    return 100 * kept_between(at, x.sel(where).values[there], right[there], int(before), 2000)
 
 
 def test_changes_over_layers_are_those_of_the_accuracy_above_chance(three):
@@ -314,25 +283,6 @@ def test_curvatures_are_in_units_of_the_layers_average_and_of_its_top(three):
     assert set(table["series"]) == {*SEVEN, "top eigenvalue", "random directions"}
 
 
-def test_sets_of_layers_along_out_at_once_and_one_by_one(three):
-    """Every layer here has the cut OUT."""
-    ds, sets = three.dataset, {"first 2/4": NAMES[:3], "last 1/4": NAMES[3:], "all": NAMES}
-    table = three.tables["joint"].set_index(["panel", "layer_set", "threshold"])
-    change, joint_change = (ds[n] - ds["baseline_loss"] for n in ("loss", "joint_loss"))
-    for layer_set, layers in sets.items():
-        panel = "from the output" if layer_set.startswith("last") else "from the input"
-        for threshold in ds["threshold"].values.tolist():
-            at = {"layer_set": layer_set, "joint_mode": "OUT", "threshold": threshold}
-            row = table.loc[panel, layer_set, threshold]
-            mean, low, high = mean_and_t(100 * ds["joint_accuracy"].sel(at).values)
-            assert row["accuracy"] == pytest.approx(mean)
-            assert row[["low", "high"]].tolist() == pytest.approx(np.clip([low, high], 0, 100))
-            row = table.loc["joint against the sum", layer_set, threshold]
-            assert row["joint_change"] == pytest.approx(float(joint_change.sel(at).mean()))
-            alone = change.sel(mode="OUT", threshold=threshold, layer=list(layers)).sum("layer")
-            assert row["sum_of_changes"] == pytest.approx(float(alone.mean()))
-
-
 def test_dots_are_means_of_one_truncation(three):
     ds = three.dataset
     change = 100 * (ds["accuracy"] - ds["baseline_accuracy"])
@@ -359,79 +309,3 @@ def test_differences_are_the_findings(three):
             assert lines[panel, f"{f.other}, networks"].get_xdata().tolist() == networks
             ends = lines[panel, f"{f.other}, interval"].get_xdata()
             assert list(ends) == interval
-
-
-@pytest.mark.parametrize("name", ["Tucker-2", "TT", "CP", "best cut"])
-def test_formats_are_drawn_at_their_ratios_and_errors(three, name):
-    """Oracle: parameters and errors as stored, each network's counts interpolated anew."""
-    ds, table = three.dataset, three.tables["formats"]
-    rows = table[table["series"] == name]
-    assert set(rows["layer"]) == set(NAMES)
-    assert set(rows["against"]) == {"compression ratio", "relative error"}
-    for row in rows.iloc[::23].to_dict("records"):
-        by_error = row["against"] == "relative error"
-        at = row["relative_error"] if by_error else row["log2_compression_ratio"]
-        here = ds.sel(layer=row["layer"])
-        if name == "best cut":
-            x = here["relative_error"] if by_error else np.log2(here["compression_ratio"])
-            by_cut = [kept_at(at, x.sel(mode=mode), here["n_correct"].sel(mode=mode), ds)
-                      for mode in SEVEN]  # fmt: skip
-            assert row["kept"] == pytest.approx(
-                np.nanmax([np.mean(kept) for kept in by_cut]), abs=0.2
-            )
-            continue
-        chosen, prefix = (
-            (here.sel(cp_form="fitted"), "cp")
-            if name == "CP"
-            else (here.sel(format=name), "format")
-        )
-        stored = chosen[f"{prefix}_parameters"]
-        ratio = np.log2(chosen["parameters"] / stored.where(stored > 0))
-        x = chosen[f"{prefix}_relative_error"] if by_error else ratio
-        kept = kept_at(at, x, chosen[f"{prefix}_n_correct"], ds)
-        half = scipy.stats.t.ppf(0.975, 2) * np.std(kept, ddof=1) / np.sqrt(3)
-        expected = (np.mean(kept), np.mean(kept) - half, np.mean(kept) + half)
-        assert (row["kept"], row["low"], row["high"]) == pytest.approx(expected, rel=1e-9)
-
-
-def kept_at(at, x, right, ds):
-    """In % of each untouched network's, of 2,000 images; missing where a curve does not reach."""
-    found = []
-    for seed in ds["seed"].values:
-        before = int(ds["baseline_n_correct"].sel(seed=seed))
-        there = np.isfinite(x.sel(seed=seed).values)
-        own, counts = (a.sel(seed=seed).values[there] for a in (x, right))
-        reaches = own.size and own.min() <= at <= own.max()
-        kept = kept_between(at, own, counts, before, 2000) if reaches else np.nan
-        found.append(100 + 100 * float(kept))
-    return found
-
-
-def test_cp_decompositions_are_drawn_at_their_ratios(three):
-    """Oracle: parameters counted by the shapes, and each network's counts."""
-    ds, table = three.dataset, three.tables["cp"]
-    shapes = dict(zip(NAMES, SHAPES, strict=True))
-    rows = table[table["series"].str.startswith("CP")]
-    assert set(rows["layer"]) == set(NAMES)
-    for row in rows.to_dict("records"):
-        form = row["series"].removeprefix("CP, ")
-        shape = shapes[row["layer"]]
-        [rank] = [
-            r
-            for r in ds["cp_rank"].values
-            if np.isclose(np.prod(shape) / (r * sum(shape)), 2 ** row["log2_compression_ratio"])
-        ]
-        here = ds.sel(layer=row["layer"], cp_form=form, cp_rank=rank)
-        before = ds["baseline_n_correct"].values
-        kept = 100 * (here["cp_n_correct"].values - 200) / (before - 200)
-        found = (row["kept"], row["low"], row["high"])
-        assert found == pytest.approx(mean_and_t(kept), rel=1e-9)
-    for row in table[table["series"].isin(SEVEN)].iloc[::41].to_dict("records"):
-        at = row["log2_compression_ratio"]
-        where = {"layer": row["layer"], "mode": row["series"]}
-        x = np.log2(ds["compression_ratio"])
-        kept = [
-            100 + float(change_above_chance(at, x, ds, where | {"seed": seed}))
-            for seed in ds["seed"].values
-        ]
-        assert row["kept"] == pytest.approx(np.mean(kept), rel=1e-9)

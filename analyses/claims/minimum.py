@@ -70,7 +70,7 @@ def barrier(values: xr.DataArray) -> xr.DataArray:
     """
     at = values["path_point"]
     line = (1 - at) * values.sel(path_point=0.0) + at * values.sel(path_point=1.0)
-    return (values - line).max("path_point", skipna=False).clip(min=0)
+    return (values - line).max("path_point", skipna=False)
 
 
 def error(data: LayerData, path: str) -> xr.DataArray:
