@@ -85,14 +85,14 @@ class Subject:
             self._on_held_out[count] = self._evaluator(images, labels) if len(labels) else None
         return self._on_held_out[count]
 
-    def training_batches(self, count: int) -> Batches:
-        """The first ``count`` training images, as one batch.
+    def training_batches(self, count: int | None = None) -> Batches:
+        """The first ``count`` training images, or all, as one batch.
 
         Raises:
-            ValueError: The subject has no training images.
+            ValueError: The training images are not known.
         """
         if self.training_images is None:
-            raise ValueError("curvature is of the training loss: give the subject training images")
+            raise ValueError("the training images are not known: give the subject some")
         return [self.training_images(count)]
 
     def kernel(self, layer: str) -> Floats:
@@ -105,9 +105,18 @@ class Subject:
         Raises:
             ValueError: The network before training is not known.
         """
+        return _kernel(self.untrained, layer)
+
+    @property
+    def untrained(self) -> nn.Module:
+        """The network before training.
+
+        Raises:
+            ValueError: It is not known.
+        """
         if self.initial is None:
-            raise ValueError("the network before training is not known")
-        return _kernel(self.initial, layer)
+            raise ValueError("the network before training is not known: give the subject one")
+        return self.initial
 
 
 def _kernel(network: nn.Module, layer: str) -> Floats:

@@ -19,7 +19,7 @@ from torch.func import functional_call, hessian
 from analyses.claims.minimum import barrier
 from compressibility.errors import NumericalError, UserError
 from compressibility.networks.kernels import find_kernels
-from compressibility.networks.retraining import between, gradient_norm
+from compressibility.networks.retraining import between, gradient_norm, re_estimated
 from compressibility.networks.training import ConstantRate
 from compressibility.quantities.minimum import Minimum
 from compressibility.quantities.quantity import Scope, generator
@@ -224,15 +224,6 @@ def test_a_copy_with_channels_exchanged_lies_behind_a_barrier() -> None:
     assert float(height[0]) > 0.01
 
 
-def test_a_barrier_is_the_largest_excess_over_the_line_and_never_negative() -> None:
-    values = xr.DataArray(
-        [[1.0, 1.0], [5.0, 1.2], [2.0, 1.9], [3.0, 3.0]],
-        {"path_point": [0.0, 0.25, 0.5, 1.0]},
-        ("path_point", "seed"),
-    )
-    assert barrier(values).values.tolist() == [3.5, 0.0]
-
-
 def test_the_gradient_leaves_the_network_alone() -> None:
     subject = subject_of(normed())
     before = copy.deepcopy(subject.network.state_dict())
@@ -262,6 +253,25 @@ def test_without_batch_norm_no_statistics_are_estimated_anew(convex) -> None:
     validate_shard(as_shard(convex))
 
 
+def test_a_network_without_batch_norm_is_left_as_it_is_by_an_estimation_anew() -> None:
+    network, (inputs, _) = linear(), images_of(40)
+    again = re_estimated(network, inputs, 20)
+    assert not again.training
+    assert torch.equal(again(inputs), network.eval()(inputs))
+    [(name, parameter), *_] = again.named_parameters()
+    assert parameter is not network.get_parameter(name)
+
+
+def test_what_a_subject_lacks_is_named(subject) -> None:
+    with pytest.raises(ValueError, match="training images are not known: give the subject some"):
+        measured(replace(subject, training_images=None))
+    without = replace(subject, initial=None)
+    with pytest.raises(ValueError, match="before training is not known: give the subject one"):
+        measured(without)
+    with pytest.raises(ValueError, match="before training is not known"):
+        without.initial_kernel("0")
+
+
 def test_a_training_that_diverges_fails_the_task(subject) -> None:
     wild = replace(PLAN, recipe=replace(RECIPE, peak_learning_rate=1e30))
     with pytest.raises(NumericalError):
@@ -275,7 +285,7 @@ def test_a_training_that_diverges_fails_the_task(subject) -> None:
         ({"directions": 1}, "1 directions"),
         ({"statistics_images": 10}, "10 images for the batch-norm statistics do not fill"),
         ({"cut": "OUTT"}, "OUTT"),
-        ({"threshold": 1.0}, "threshold 1 is outside"),
+        ({"threshold": 1.0}, "threshold 1.0 is outside"),
     ],
 )
 def test_plans_that_show_nothing_are_refused(settings, told) -> None:

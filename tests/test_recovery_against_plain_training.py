@@ -328,7 +328,7 @@ def test_without_held_out_images_none_are_right(subject) -> None:
         ({"arms": ()}, "an arm"),
         ({"recipe": replace(RECIPE, epochs=0)}, "an epoch"),
         ({"cuts": ("OUTT",)}, "OUTT"),
-        ({"thresholds": (1.0,)}, "threshold 1 is outside"),
+        ({"thresholds": (1.0,)}, "threshold 1.0 is outside"),
         ({"arms": ("truncatd",)}, "unknown arm 'truncatd'.*truncated"),
         ({"statistics_images": 5}, "5 images for the batch-norm statistics do not fill"),
     ],

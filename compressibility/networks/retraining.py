@@ -109,6 +109,22 @@ def answers(network: nn.Module, inputs: Tensor, batch_size: int = 500) -> Tensor
         return torch.cat([network(batch).cpu() for batch in torch.split(inputs, batch_size)])
 
 
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> float:
+    """Over some images, nat, in float64.
+
+    Args:
+        logits: (n, classes), on the CPU.
+        labels: Their classes, int64, (n,).
+
+    Raises:
+        NumericalError: It is not finite.
+    """
+    loss = float(nn.functional.cross_entropy(logits.double(), labels.cpu()))
+    if not np.isfinite(loss):
+        raise NumericalError(f"the loss of a network is {loss}")
+    return loss
+
+
 def between(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
     """A copy of ``one`` on the straight line to ``other``: weights and running statistics.
 

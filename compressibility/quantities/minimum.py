@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
-from compressibility.errors import NumericalError, UserError
+from compressibility.errors import UserError
 from compressibility.networks.copies import copied
 from compressibility.networks.curvature import (
     curvatures_along,
@@ -23,6 +22,7 @@ from compressibility.networks.retraining import (
     between,
     gradient_norm,
     has_batch_norm,
+    mean_cross_entropy,
     re_estimated,
     retrained,
 )
@@ -102,8 +102,6 @@ class Minimum:
             NumericalError: A training diverges, or a loss on a path is not finite.
             ValueError: The training images, or the network before training, are not known.
         """
-        if subject.training_images is None:
-            raise ValueError("a network is trained on images: give the subject training images")
         images = _Images(subject, self.images, self.statistics_images)
         truncations = truncations_of(subject, self.cut, self.threshold)
         order = self._recovery.order(subject)
@@ -152,7 +150,7 @@ class Minimum:
         seed = int(rng.integers(2**63))
         rows = []
         for state in states:
-            network = images.anew(state, self.recipe) if has_batch_norm(state) else state
+            network = images.anew(state, self.recipe)
             hessian = TrainingLoss(network, [images.training]).hessian(layers)
             scale = np.concatenate([_root_mean_square(network, layer) for layer in layers])
             plain, scaled = (
@@ -164,7 +162,7 @@ class Minimum:
             logits = answers(network, images.training[0]).double()
             rows.append(
                 {
-                    "training_loss": float(F.cross_entropy(logits, images.training[1].cpu())),
+                    "training_loss": mean_cross_entropy(logits, images.training[1]),
                     "gradient_norm": gradient_norm(network, *images.training, layers),
                     "logit_norm": float((logits - logits.mean(1, True)).norm(dim=1).mean()),
                     "eigenvalue": float(top.eigenvalues[0]),
@@ -182,9 +180,8 @@ class _Images:
     """The images of one subject on its device, and what networks answer to them."""
 
     def __init__(self, subject: Subject, count: int, n_of_statistics: int) -> None:
-        assert subject.training_images is not None
         device = subject.device
-        inputs, labels = subject.training_images(None)
+        [(inputs, labels)] = subject.training_batches()
         self._inputs, self._labels = inputs.to(device), labels.to(device)
         self._test, self._classes = subject.images.to(device), subject.labels
         self._of_statistics = self._inputs[:n_of_statistics]
@@ -210,14 +207,11 @@ class _Images:
 
     def _answers(self, network: nn.Module) -> dict[str, float | int]:
         test, training = (answers(network, each) for each in (self._test, self.training[0]))
-        found = {
-            "loss": float(F.cross_entropy(test.double(), self._classes)),
+        return {
+            "loss": mean_cross_entropy(test, self._classes),
             "n_correct": int((test.argmax(dim=1) == self._classes).sum()),
-            "training_loss": float(F.cross_entropy(training.double(), self.training[1].cpu())),
+            "training_loss": mean_cross_entropy(training, self.training[1]),
         }
-        if not all(map(np.isfinite, found.values())):
-            raise NumericalError("a loss on a path is not finite")
-        return found
 
 
 def _root_mean_square(network: nn.Module, layer: str) -> Floats:

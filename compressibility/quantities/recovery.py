@@ -29,6 +29,7 @@ from compressibility.subjects import Subject
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.schmidt import decompose
 from compressibility.tensors.spectra import Spectrum
+from compressibility.tensors.thresholds import require_thresholds
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,7 @@ class Recovery:
             raise UserError(
                 "a re-training needs a cut, a threshold, an arm and an epoch: give each"
             )
-        for threshold in self.thresholds:
-            if not 0 <= threshold < 1:
-                raise UserError(
-                    f"threshold {threshold:g} is outside [0, 1): choose thresholds between them"
-                )
+        require_thresholds(self.thresholds)
         for arm in self.arms:
             if arm not in ARMS:
                 raise UserError(f"unknown arm {arm!r}: {nearest(arm, ARMS)}")
@@ -145,14 +142,14 @@ class Recovery:
         by_truncations: Sequence[Sequence[Epoch]],
     ) -> Values:
         """Everything along (cut, threshold, epoch, …); missing from a divergence on."""
-        layers = [kernel.layer for kernel in subject.layers]
+        trained = {kernel.layer: subject.kernel(kernel.layer) for kernel in subject.layers}
         grid = (len(self.cuts) * len(self.thresholds), self.recipe.epochs + 1)
         longest = int(n_schmidt_values([kernel.shape for kernel in subject.layers]).max())
         found: dict[str, NDArray[Any]] = {
             **{name: np.full(grid, MISSING_INTEGER, np.int64) for name in _COUNTS},
             **{name: np.full(grid, np.nan) for name in ("loss", "re_estimated_loss")},
-            **{name: np.full((*grid, len(layers)), np.nan) for name in _OF_LAYERS},
-            "schmidt_value": np.full((*grid, len(layers), longest), np.nan),
+            **{name: np.full((*grid, len(trained)), np.nan) for name in _OF_LAYERS},
+            "schmidt_value": np.full((*grid, len(trained), longest), np.nan),
             "flag": np.full(grid, Flag.DIVERGED.value),
             "statistics_flag": np.full(grid, Flag.DIVERGED.value),
         }
@@ -160,11 +157,11 @@ class Recovery:
             for epoch, each in enumerate(epochs):
                 for name, value in each.answers.items():
                     found[name][place, epoch] = value
-                for number, layer in enumerate(layers):
+                for number, layer in enumerate(trained):
                     at = (place, epoch, number)
                     kernel, start = each.kernels[layer], epochs[0].kernels[layer]
                     found["distance"][at] = distance(kernel, start)
-                    found["distance_to_trained"][at] = distance(kernel, subject.kernel(layer))
+                    found["distance_to_trained"][at] = distance(kernel, trained[layer])
                     found["norm_loss"][at] = 0.0
                     if truncated := truncations.get(layer):
                         values = decompose(kernel, truncated.cut).schmidt_values

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility.errors import NumericalError
 from compressibility.networks.compression import compress
@@ -16,6 +15,7 @@ from compressibility.networks.kernels import kernel_array
 from compressibility.networks.retraining import (
     answers,
     has_batch_norm,
+    mean_cross_entropy,
     re_estimated,
     redrawn,
     retrained,
@@ -111,9 +111,7 @@ def unchanged_by_a_cut(arm: str, subject: Subject, rng: np.random.Generator) -> 
                 {layer: shuffled(subject.initial_kernel(layer), rng) for layer in layers},
             )
         case arms.FRESH:
-            if subject.initial is None:
-                raise ValueError("the network before training is not known")
-            return redrawn(subject.initial, rng)
+            return redrawn(subject.untrained, rng)
     raise AssertionError(arm)
 
 
@@ -134,12 +132,10 @@ class Retrainings:
         Raises:
             ValueError: The training images are not known.
         """
-        if subject.training_images is None:
-            raise ValueError("a network is trained on images: give the subject training images")
+        [(inputs, labels)] = subject.training_batches()
         self._subject = subject
         self._recipe = recipe
         self._order = order
-        inputs, labels = subject.training_images(None)
         self._inputs, self._labels = inputs.to(subject.device), labels.to(subject.device)
         self._for_statistics = self._inputs[:statistics_images]
         self._held_out = _held_out(subject)
@@ -181,7 +177,7 @@ class Retrainings:
             "n_correct": int(right.sum()),
             "n_lost": int((self._right & ~right).sum()),
             "n_gained": int((right & ~self._right).sum()),
-            "loss": _loss(logits, labels),
+            "loss": mean_cross_entropy(logits, labels),
             "held_out_n_correct": 0,
             "flag": Flag.MEASURED.value,
             "statistics_flag": Flag.NO_BATCH_NORM.value,
@@ -195,7 +191,7 @@ class Retrainings:
             logits = answers(network, inputs)
             found |= {
                 "re_estimated_n_correct": int(_right(logits, labels).sum()),
-                "re_estimated_loss": _loss(logits, labels),
+                "re_estimated_loss": mean_cross_entropy(logits, labels),
                 "statistics_flag": Flag.MEASURED.value,
             }
         return found
@@ -213,13 +209,6 @@ def n_held_out(subject: Subject) -> int:
 
 def _right(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.argmax(dim=1) == labels
-
-
-def _loss(logits: Tensor, labels: Tensor) -> float:
-    loss = float(F.cross_entropy(logits.double(), labels))
-    if not np.isfinite(loss):
-        raise NumericalError(f"the test loss is {loss}")
-    return loss
 
 
 def _kernel(network: nn.Module, layer: str, truncated: Truncated | None) -> Floats:
