@@ -13,9 +13,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from compressibility.errors import UserError
+from compressibility.errors import NumericalError, UserError
 from compressibility.networks.kernels import find_kernels
-from compressibility.networks.retraining import re_estimated, redrawn
+from compressibility.networks.retraining import mean_cross_entropy, re_estimated, redrawn
 from compressibility.networks.training import ConstantRate
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.quantities.recovery import Recovery
@@ -336,6 +336,17 @@ def test_without_held_out_images_none_are_right(subject) -> None:
 def test_plans_that_re_train_nothing_are_refused(settings, told) -> None:
     with pytest.raises(UserError, match=told):
         replace(PLAN, **settings)
+
+
+def test_the_mean_cross_entropy_is_finite_or_refused() -> None:
+    labels = torch.tensor([0, 1])
+    logits = torch.tensor([[0.0, 0.0], [0.0, np.log(3)]])
+    expected = (np.log(2) + np.log(4 / 3)) / 2
+    assert mean_cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-6)
+    for value in (np.nan, np.inf):
+        logits[0, 1] = value
+        with pytest.raises(NumericalError, match="the loss of a network is"):
+            mean_cross_entropy(logits, labels)
 
 
 def test_too_few_training_images_for_a_batch_are_counted(subject) -> None:

@@ -212,6 +212,11 @@ class Rule:
         return (abs(apart) if self.relation == "equals" else apart) > self.tolerance
 
 
+def at_most(variable: str, other: str) -> Rule:
+    """The rule that a variable does not exceed another."""
+    return Rule(variable, "at most", (other,), lambda view: view.numbers(other), f"exceeds {other}")
+
+
 @dataclass(frozen=True)
 class Table:
     """What one kind of task measures: its variables, and what they lie along and obey.

@@ -6,7 +6,14 @@ from typing import Final
 
 import xarray as xr
 
-from compressibility.store.declarations import COUNT, FRACTION, NOT_NEGATIVE, Rule, Variable
+from compressibility.store.declarations import (
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    Rule,
+    Variable,
+    at_most,
+)
 from compressibility.store.view import View
 
 ROUNDING: Final = 1e-9
@@ -96,7 +103,7 @@ def counts_of(prefix: str = "") -> tuple[Rule, ...]:
     before = "baseline_n_correct"
     correct, lost, gained = (f"{prefix}n_{what}" for what in ("correct", "lost", "gained"))
     return (
-        Rule(lost, "at most", (before,), lambda view: view.numbers(before), f"exceeds {before}"),
+        at_most(lost, before),
         Rule(
             gained,
             "at most",

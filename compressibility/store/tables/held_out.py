@@ -2,11 +2,15 @@
 
 from typing import Final
 
-import xarray as xr
-
-from compressibility.store.declarations import EXPERIMENT, NOT_NEGATIVE, Rule, Table, Variable, flag
+from compressibility.store.declarations import (
+    EXPERIMENT,
+    NOT_NEGATIVE,
+    Table,
+    Variable,
+    at_most,
+    flag,
+)
 from compressibility.store.dimensions import LAYER, MODE, SEED, THRESHOLD
-from compressibility.store.view import View
 
 _FLAG: Final = flag("held_out_flag", "layer seed", "counts on held-out images")
 _ALONG: Final = flag(
@@ -30,15 +34,6 @@ def _count(
     )
 
 
-def _at_most_all(variable: str) -> Rule:
-    images = "held_out_n_images"
-
-    def all_of_them(view: View) -> xr.Variable:
-        return view.numbers(images)
-
-    return Rule(variable, "at most", (images,), all_of_them, f"exceeds {images}")
-
-
 HELD_OUT: Final = Table(
     name="held_out",
     what="truncations of one layer at a time, answered on images held out of training",
@@ -58,5 +53,8 @@ HELD_OUT: Final = Table(
                "as on the test images.", _ALONG),
     ),
     flags=(_FLAG, _ALONG),
-    rules=tuple(map(_at_most_all, ("held_out_baseline_n_correct", "held_out_n_correct"))),
+    rules=(
+        at_most("held_out_baseline_n_correct", "held_out_n_images"),
+        at_most("held_out_n_correct", "held_out_n_images"),
+    ),
 )  # fmt: skip

@@ -20,9 +20,9 @@ from compressibility.store.declarations import (
     Dimension,
     Dtype,
     Flag,
-    Rule,
     Table,
     Variable,
+    at_most,
     flag,
 )
 from compressibility.store.dimensions import LAYER, SEED
@@ -132,10 +132,6 @@ def _of_runs(
     )
 
 
-def _at_most(variable: str, other: str) -> Rule:
-    return Rule(variable, "at most", (other,), lambda view: view.numbers(other), f"exceeds {other}")
-
-
 RECOVERY: Final = Table(
     name="recovery",
     what="networks truncated in every layer, or changed otherwise, and trained again",
@@ -194,6 +190,6 @@ RECOVERY: Final = Table(
     flags=(_FLAG, _STATISTICS, _HELD_OUT),
     rules=(
         *rules_of("recovery_"),
-        _at_most("recovery_held_out_n_correct", "recovery_n_held_out"),
+        at_most("recovery_held_out_n_correct", "recovery_n_held_out"),
     ),
 )  # fmt: skip

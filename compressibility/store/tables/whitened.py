@@ -2,22 +2,19 @@
 
 from typing import Final
 
-import xarray as xr
-
 from compressibility.store.declarations import (
     EXPERIMENT,
     FRACTION,
     NOT_NEGATIVE,
     Bounds,
     Dtype,
-    Rule,
     Table,
     Variable,
+    at_most,
     flag,
 )
 from compressibility.store.dimensions import LAYER, MODE, SEED, THRESHOLD
 from compressibility.store.tables.answers import answers, rules_of
-from compressibility.store.view import View
 
 _SOURCE: Final = "compressibility.tensors.whitened"
 _FLAG: Final = flag("whitened_flag", "layer seed", "truncations in the metric of the inputs")
@@ -39,10 +36,6 @@ def _whitened(
     return Variable(
         name, dims, dtype, units, long_name, definition, _SOURCE, flag=_ALONG.name, bounds=bounds
     )
-
-
-def _held_out_images(view: View) -> xr.Variable:
-    return view.numbers("whitened_n_held_out")
 
 
 WHITENED: Final = Table(
@@ -80,7 +73,6 @@ WHITENED: Final = Table(
     flags=(_FLAG, _ALONG),
     rules=(
         *rules_of("whitened_"),
-        Rule("whitened_held_out_n_correct", "at most", ("whitened_n_held_out",), _held_out_images,
-             "exceeds whitened_n_held_out"),
+        at_most("whitened_held_out_n_correct", "whitened_n_held_out"),
     ),
 )  # fmt: skip
