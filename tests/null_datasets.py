@@ -26,7 +26,6 @@ from analyses.verdicts import answer
 from compressibility.store.arms import TRAINED_ON, TRUNCATED
 from compressibility.store.layer_sets import ALL
 from compressibility.store.paths import RECOVERED, TO_ANOTHER_NETWORK, TO_RECOVERED
-from compressibility.store.paths import TRAINED_ON as TRAINED_ON_STATE
 from compressibility.store.reading import LayerData, read
 from tests.synthetic_dataset import Effects, make
 
@@ -232,7 +231,7 @@ def at_the_factor(ds, rng):
     """The logarithm of the ratio of the traces, mirrored at the margin by a coin."""
     trace = ds["state_relative_trace"].transpose("state", "seed")
     states = trace["state"].values.tolist()
-    recovered, on = (trace.values[states.index(state)] for state in (RECOVERED, TRAINED_ON_STATE))
+    recovered, on = (trace.values[states.index(state)] for state in (RECOVERED, TRAINED_ON))
     coins = rng.random(ds.sizes["seed"]) < 0.5
     recovered[coins] = (FACTOR**2 * on**2 / recovered)[coins]
 

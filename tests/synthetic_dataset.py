@@ -17,7 +17,6 @@ from compressibility.store.paths import (
     TO_ANOTHER_NETWORK,
     TO_RECOVERED,
 )
-from compressibility.store.paths import TRAINED_ON as TRAINED_ON_STATE
 from compressibility.store.schema import TABLES, Flag
 from compressibility.tensors.cp import highest_rank
 from compressibility.tensors.formats import BONDS, TUCKER
@@ -405,7 +404,7 @@ def answer_on_paths(ds, effects, rng):
         v["path_n_correct"][p] = np.rint(0.9 * n - wrong)[:, None, :]
     for name, value in STATE_VALUES.items():
         v[name][...] = value * np.exp(effects.noise * rng.normal(size=v[name].shape))
-    on = v["state_relative_trace"][STATES.index(TRAINED_ON_STATE)]
+    on = v["state_relative_trace"][STATES.index(TRAINED_ON)]
     spread = np.exp(effects.noise * rng.normal(size=n_seeds))
     v["state_relative_trace"][STATES.index(RECOVERED)] = effects.sharpness * on * spread
 

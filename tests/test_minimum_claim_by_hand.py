@@ -9,6 +9,7 @@ import xarray as xr
 from analyses.claims.minimum import AS_SHARP, SAME_MINIMUM, barrier, error, on_path
 from analyses.findings import Verdict
 from analyses.verdicts import answer
+from compressibility.store.arms import TRAINED_ON
 from compressibility.store.paths import (
     AS_STORED,
     BETWEEN_RETRAININGS,
@@ -127,6 +128,6 @@ def test_sharpness_is_the_logarithm_of_the_ratio_of_the_traces(paths):
     """A network where one of them is not positive is left out."""
     trace = paths["state_relative_trace"]
     trace.loc[{"state": RECOVERED}] = [1, 2, 3, 4, 5, 6, 7, -8]
-    trace.loc[{"state": "trained on"}] = 2
+    trace.loc[{"state": TRAINED_ON}] = 2
     found = answer(AS_SHARP, LayerData(paths)).findings[0]
     assert found.per_seed == pytest.approx(np.log([0.5, 1, 1.5, 2, 2.5, 3, 3.5]))

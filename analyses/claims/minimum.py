@@ -24,6 +24,7 @@ from analyses.findings import Claim, Comparison, Evidence, Kind, Robustness, Tol
 from analyses.samples import Sample, sample
 from analyses.statistics import sign_flip_test
 from analyses.words import in_words, plain, points, sureness, undetectable
+from compressibility.store.arms import TRAINED_ON
 from compressibility.store.paths import (
     AS_STORED,
     BETWEEN_RETRAININGS,
@@ -34,7 +35,6 @@ from compressibility.store.paths import (
     TO_ANOTHER_NETWORK,
     TO_RECOVERED,
     TO_TRAINED_ON,
-    TRAINED_ON,
 )
 from compressibility.store.reading import LayerData, NotMeasuredError
 

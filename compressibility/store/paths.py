@@ -2,10 +2,10 @@
 
 from typing import Final
 
+from compressibility.store.arms import TRAINED_ON, TRUNCATED
+
 TRAINED: Final = "trained"
-TRUNCATED: Final = "truncated"
 RECOVERED: Final = "recovered"
-TRAINED_ON: Final = "trained on"
 
 STATES: Final = (TRAINED, TRUNCATED, RECOVERED, TRAINED_ON)
 """Labels of the weights at which the loss is looked at, in the order of ``state``."""
