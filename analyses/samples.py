@@ -84,6 +84,19 @@ def sample(table: xr.DataArray, missing: str | None = None) -> Sample:
     return Sample(numbers.mean(axis=1), complete, present, tuple(left_out))
 
 
+def of_networks(values: xr.DataArray, missing: str) -> Sample:
+    """One number for each network as a whole, of values (seed,) with gaps.
+
+    Args:
+        values: Numbers, with NaN where there is none.
+        missing: What to say where there is no number at all.
+
+    Raises:
+        NotMeasuredError: There is no number at all.
+    """
+    return sample(values.expand_dims(layer=["all"]), missing)
+
+
 def over_own_layers(table: xr.DataArray, missing: str) -> Sample:
     """Mean of each network over the layers that it has, of a table (seed, layer) with gaps.
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from analyses.figures.tables import whole
 from compressibility.store.arms import ARMS, PERTURBED, RANK_KEPT, TRAINED_ON, TRUNCATED
 from compressibility.store.paths import ESTIMATED_ANEW, PATHS
 from tests.by_hand import mean_and_t
@@ -86,3 +88,11 @@ def assert_rows(rows, series, x, y, at, expected, highest=np.inf):
             assert row[y] == pytest.approx(mean)
             assert row["low"] == pytest.approx(max(low, 0), abs=1e-9)
             assert row["high"] == pytest.approx(min(high, highest), abs=1e-9)
+
+
+def test_only_networks_that_have_every_place_are_averaged():
+    places = {"epoch": [0, 1, 2], "seed": [0, 1]}
+    values = xr.DataArray([[1.0, 4.0], [2.0, np.nan], [3.0, 6.0]], places, tuple(places))
+    curve = whole(values, "epoch")
+    assert (curve.x.tolist(), curve.y.tolist()) == ([0, 1, 2], [[1, 2, 3]])
+    assert whole(values.sel(seed=[1]), "epoch") is None

@@ -17,7 +17,7 @@ import xarray as xr
 
 from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
-from analyses.samples import Sample, sample
+from analyses.samples import Sample, of_networks
 from analyses.statistics import sign_flip_test
 from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.layer_sets import ALL, members
@@ -93,7 +93,7 @@ def _mean(values: xr.DataArray, highest: float) -> xr.DataArray:
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
     found = excess(data, comparison.reference)
-    return sample(found.expand_dims(layer=[ALL]), _LACKING)
+    return of_networks(found, _LACKING)
 
 
 def _of_small_ones(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from analyses.findings import Claim, Comparison, Evidence, Kind, Robustness, Told
-from analyses.samples import Sample, sample
+from analyses.samples import Sample, of_networks
 from analyses.statistics import sign_flip_test
 from analyses.words import in_words, plain, points, sureness, undetectable
 from compressibility.store.arms import TRAINED_ON
@@ -89,7 +89,7 @@ def _less(data: LayerData, comparison: Comparison, statistics: str) -> xr.DataAr
 
 def _difference(data: LayerData, comparison: Comparison) -> Sample:
     found = _less(data, comparison, ESTIMATED_ANEW)
-    held = sample(found.expand_dims(layer=["all"]), _LACKING)
+    held = of_networks(found, _LACKING)
     if not control_works(data, comparison):
         raise NotMeasuredError(
             "the control fails: there is no barrier to another network either, so that none to the "
@@ -172,7 +172,7 @@ def _log_ratio(data: LayerData, comparison: Comparison) -> Sample:
     found = log_ratio(data)
     if not found.notnull().any():
         raise NotMeasuredError("no trace of a Hessian is positive at both networks")
-    return sample(found.expand_dims(layer=["all"]), _LACKING)
+    return of_networks(found, _LACKING)
 
 
 def _curvature_told(evidence: Evidence) -> Told:

@@ -25,7 +25,7 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Rule, Told, Verdict
-from analyses.samples import Sample, sample
+from analyses.samples import Sample, of_networks
 from analyses.statistics import sign_flip_test
 from analyses.words import and_others, plain, points, sureness, undetectable
 from compressibility.store.arms import FRESH, PERTURBED, RESET, TRAINED_ON, TRUNCATED
@@ -118,13 +118,9 @@ def _difference(
     return accuracy_of(data, arm, mode) - against
 
 
-def _of_networks(values: xr.DataArray) -> Sample:
-    return sample(values.expand_dims(layer=["all"]), _LACKING)
-
-
 def _recovered(data: LayerData, comparison: Comparison) -> Sample:
     mode = comparison.reference
-    return _of_networks(behind(data, mode, _chosen(data, mode)) + MARGIN)
+    return of_networks(behind(data, mode, _chosen(data, mode)) + MARGIN, _LACKING)
 
 
 def _by_signs(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
@@ -234,7 +230,7 @@ def _worst(data: LayerData, found: Sequence[Finding]) -> str:
 
 
 def _more(data: LayerData, comparison: Comparison) -> Sample:
-    return _of_networks(_over_epochs(data, comparison).mean("epoch", skipna=False))
+    return of_networks(_over_epochs(data, comparison).mean("epoch", skipna=False), _LACKING)
 
 
 def _over_epochs(data: LayerData, comparison: Comparison) -> xr.DataArray:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import numpy as np
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
@@ -12,9 +11,7 @@ from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT
 from analyses.figures.panels import grid, key, line, panel_title, plain_ticks
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import QUIET
-from analyses.figures.tables import averaged, by, joined, means
-from analyses.samples import Floats
-from compressibility.store.curves import Curve
+from analyses.figures.tables import averaged, by, joined, means, whole
 from compressibility.store.layer_sets import ALL, LAYER_SETS
 from compressibility.store.reading import LayerData
 
@@ -36,9 +33,8 @@ def _accuracies(data: LayerData) -> Iterator[DataFrame]:
     for panel, layer_sets in _GROWING.items():
         for layer_set in layer_sets:
             accuracy = of_set(data, "joint_accuracy", layer_set, PRIMARY_CUT)
-            here = accuracy.transpose("seed", "threshold").values
             labels = {"panel": panel, "layer_set": layer_set}
-            rows = means(_whole(data, 100 * here), "threshold", "accuracy", labels)
+            rows = means(whole(100 * accuracy, "threshold"), "threshold", "accuracy", labels)
             if len(rows):
                 rows[["low", "high"]] = rows[["low", "high"]].clip(0, 100)
             yield rows
@@ -47,21 +43,15 @@ def _accuracies(data: LayerData) -> Iterator[DataFrame]:
 def _changes(data: LayerData) -> Iterator[DataFrame]:
     for layer_set in LAYER_SETS:
         joint, summed = (
-            change(data, layer_set, PRIMARY_CUT).transpose("seed", "threshold").values
-            for change in (joint_change, summed_change)
+            change(data, layer_set, PRIMARY_CUT) for change in (joint_change, summed_change)
         )
-        curve = _whole(data, np.where(np.isnan(summed), np.nan, joint))
+        both = (joint + summed).notnull()
+        curves = [whole(values.where(both), "threshold") for values in (joint, summed)]
         labels = {"panel": _AGAINST, "layer_set": layer_set}
-        rows = means(curve, "threshold", "joint_change", labels)
-        if curve is not None:
-            rows["sum_of_changes"] = summed[np.isfinite(joint + summed).all(axis=1)].mean(axis=0)
+        rows = means(curves[0], "threshold", "joint_change", labels)
+        if curves[1] is not None:
+            rows["sum_of_changes"] = curves[1].y.mean(axis=0)
         yield rows if layer_set == ALL else rows.drop(columns=["low", "high"], errors="ignore")
-
-
-def _whole(data: LayerData, values: Floats) -> Curve | None:
-    """The networks that have all thresholds, y (networks, thresholds)."""
-    there = np.isfinite(values).all(axis=1)
-    return Curve(data["threshold"].values, values[there]) if there.any() else None
 
 
 def _style(layer_set: str) -> dict[str, Any]:

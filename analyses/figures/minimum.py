@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from analyses.claims.minimum import error, on_path
 from analyses.figures.panels import grid, key, line, panel_title
 from analyses.figures.plot import Answers, Plot
-from analyses.figures.tables import averaged, by, joined, means
-from compressibility.store.curves import Curve
+from analyses.figures.tables import averaged, by, joined, means, whole
 from compressibility.store.paths import (
     BETWEEN_RETRAININGS,
     PATHS,
@@ -48,17 +45,10 @@ def _rows(data: LayerData) -> Iterator[DataFrame]:
             (_ERROR, 100 * error(data, path)),
         ):
             labels = {"panel": panel, "path": path}
-            rows = means(_whole(values), "path_point", _YS[panel], labels)
+            rows = means(whole(values, "path_point"), "path_point", _YS[panel], labels)
             if len(rows):
                 rows["low"] = rows["low"].clip(lower=0)
             yield rows
-
-
-def _whole(values: xr.DataArray) -> Curve | None:
-    """The networks that have all places, y (networks, places)."""
-    found = values.transpose("seed", "path_point").values
-    there = np.isfinite(found).all(axis=1)
-    return Curve(values["path_point"].values, found[there]) if there.any() else None
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from pandas import DataFrame
@@ -12,7 +11,7 @@ from analyses.claims.recovery import CUTS, MARGIN, accuracy, of_arm
 from analyses.figures.panels import grid, key, line, panel_title
 from analyses.figures.plot import Answers, Plot
 from analyses.figures.style import QUIET
-from analyses.figures.tables import averaged, by, joined, means
+from analyses.figures.tables import averaged, by, joined, means, whole
 from compressibility.store.arms import (
     ARMS,
     FRESH,
@@ -22,7 +21,6 @@ from compressibility.store.arms import (
     TRAINED_ON,
     TRUNCATED,
 )
-from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData, NotMeasuredError
 
 _LINES: Final[dict[str, dict[str, Any]]] = {
@@ -70,10 +68,7 @@ def _norms(data: LayerData) -> Iterator[DataFrame]:
 
 def _rows(values: xr.DataArray, name: str, labels: dict[str, str], highest: float) -> DataFrame:
     """The means over the networks that have all epochs, with their bands."""
-    found = values.transpose("seed", "epoch").values
-    there = np.isfinite(found).all(axis=1)
-    curve = Curve(values["epoch"].values.astype(np.float64), found[there]) if there.any() else None
-    rows = means(curve, "epoch", name, labels)
+    rows = means(whole(values, "epoch"), "epoch", name, labels)
     if len(rows):
         rows[["low", "high"]] = rows[["low", "high"]].clip(0, highest)
     return rows

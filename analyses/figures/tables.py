@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import xarray as xr
 from pandas import DataFrame, concat
 
 from analyses.comparing import mean_curve
@@ -29,6 +30,19 @@ def joined(parts: Iterable[DataFrame]) -> DataFrame:
 def by(table: DataFrame, column: str) -> list[tuple[str, DataFrame]]:
     """The rows of each label of a column, in the order in which the labels come first."""
     return [(str(label), rows) for label, rows in table.groupby(column, sort=False)]
+
+
+def whole(values: xr.DataArray, x: str) -> Curve | None:
+    """The networks that have every place along a dimension, y (networks, places).
+
+    Args:
+        values: With the dimensions seed and ``x``; NaN where there is none.
+        x: The dimension whose labels are the abscissae.
+    """
+    found = values.dropna("seed").transpose("seed", x)
+    if not found.sizes["seed"]:
+        return None
+    return Curve(values[x].values.astype(np.float64), found.values)
 
 
 def means(curve: Curve | None, x: str, y: str, labels: Mapping[str, str]) -> DataFrame:
