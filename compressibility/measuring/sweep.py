@@ -29,7 +29,7 @@ from compressibility.networks.training import Progress
 from compressibility.quantities.quantity import coordinates, divided_along
 from compressibility.store import layout, netcdf
 from compressibility.store.provenance import attributes, merged_history
-from compressibility.store.schema import dimensions, present
+from compressibility.store.schema import TABLES, dimensions, present
 
 
 @dataclass
@@ -330,7 +330,8 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
 
 _PUT_TOGETHER: Final = (
-    *("layer", "seed", "mode", "weights", "arm"),
-    *(name for name, dimension in dimensions().items() if dimension.longest is not None),
+    {"mode", "weights"}
+    | {name for table in TABLES.values() for name in table.per}
+    | {name for name, dimension in dimensions().items() if dimension.longest is not None}
 )
 """Dimensions whose labels are put together from those of the parts."""
