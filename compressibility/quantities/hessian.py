@@ -41,11 +41,11 @@ class Hessian:
         """Plan and seed."""
         return {"plan": asdict(self), "seed": scope.seed}
 
-    def precision(self, subject: Subject, layer: str) -> str:
+    def precision(self, subject: Subject, part: str) -> str:
         """Float32: of every product with the Hessian."""
         return FLOAT32
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
+    def measure(self, subject: Subject, part: str, rng: np.random.Generator) -> Values:
         """First Lanczos' start, then the directions of the trace, are drawn from ``rng``."""
         layers = [kernel.layer for kernel in subject.layers]
         loss = TrainingLoss(subject.network, subject.training_batches(self.images))

@@ -54,18 +54,18 @@ class Joint:
             "cuts": self.cuts,
         }
 
-    def precision(self, subject: Subject, layer: str) -> str:
+    def precision(self, subject: Subject, part: str) -> str:
         """The lowest in which the evaluator takes any layer."""
         found = {subject.evaluator.precision_behind(kernel.layer) for kernel in subject.layers}
         return next(iter(found - {FLOAT32}), FLOAT32)
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
+    def measure(self, subject: Subject, part: str, rng: np.random.Generator) -> Values:
         """Norms, parameters and answers of every set, cut and threshold."""
         layers = [kernel.layer for kernel in subject.layers]
         sets = [members(label, layers) for label in LAYER_SETS]
         by_cut = [self._along(subject, cut, sets) for cut in self.cuts]
         values = {name: np.stack([each[name] for each in by_cut], axis=1) for name in by_cut[0]}
-        if self.precision(subject, layer) != FLOAT32:
+        if self.precision(subject, part) != FLOAT32:
             values["joint_loss"] = np.full_like(values["joint_loss"], np.nan)
         return values | {"joint_n_layers": np.array([len(chosen) for chosen in sets])}
 

@@ -91,11 +91,11 @@ class Minimum:
         """Images, plan and seed."""
         return {"test_images": scope.test_images, "plan": asdict(self), "seed": scope.seed}
 
-    def precision(self, subject: Subject, layer: str) -> str:
+    def precision(self, subject: Subject, part: str) -> str:
         """Float32: of every answer, and of every product with a Hessian."""
         return FLOAT32
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
+    def measure(self, subject: Subject, part: str, rng: np.random.Generator) -> Values:
         """The other order of the images, the other network and all directions come from ``rng``.
 
         Raises:

@@ -26,11 +26,11 @@ class Network:
         """The images alone."""
         return {"test_images": scope.test_images}
 
-    def precision(self, subject: Subject, layer: str) -> str:
+    def precision(self, subject: Subject, part: str) -> str:
         """Float32: the network as it is."""
         return FLOAT32
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator) -> Values:
+    def measure(self, subject: Subject, part: str, rng: np.random.Generator) -> Values:
         """Hash, correct images, accuracy and loss."""
         baseline = subject.evaluator.baseline
         return {

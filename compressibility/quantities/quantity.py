@@ -52,15 +52,15 @@ class Quantity(Protocol):
         """The coordinates that the plan chooses, by dimension."""
 
     def settings(self, scope: Scope) -> Mapping[str, object]:
-        """What the values depend on beside weights, images and layer: part of the content key."""
+        """What the values depend on beside weights, images and part: in the content key."""
 
-    def precision(self, subject: Subject, layer: str, /) -> str:
+    def precision(self, subject: Subject, part: str, /) -> str:
         """The arithmetic in which the values are measured."""
 
-    def measure(self, subject: Subject, layer: str, rng: np.random.Generator, /) -> Values:
-        """The values of one task: of one layer, or of the label along `divided_along`.
+    def measure(self, subject: Subject, part: str, rng: np.random.Generator, /) -> Values:
+        """The values of one task: of one part, a label along `divided_along`, such as a layer.
 
-        It is empty where the quantity is measured whole.
+        The part is empty where the quantity is measured whole.
 
         Raises:
             compressibility.errors.NumericalError: They diverge, overflow or do not converge.
