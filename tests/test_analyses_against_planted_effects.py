@@ -34,7 +34,7 @@ from analyses.verdicts import answer
 from compressibility.store.cuts import MODES
 from compressibility.store.netcdf import open_dataset, save
 from compressibility.store.reading import LayerData, NotMeasuredError
-from tests import synthetic_dataset
+from tests import synthetic_answers
 from tests.synthetic_dataset import NULL, PLANTED, REVERSED, Effects, make, unmeasured
 
 
@@ -187,7 +187,7 @@ def redrawn(dataset, effects, times):
     many = dataset.drop_vars(["schmidt_value", "kernel_norm"]).isel(seed=np.tile(range(n), times))
     many = many.assign_coords(seed=range(n * times))
     return LayerData(
-        synthetic_dataset.answer(many.copy(deep=True), effects, np.random.default_rng(0))
+        synthetic_answers.answer(many.copy(deep=True), effects, np.random.default_rng(0))
     )
 
 

@@ -22,7 +22,7 @@ from compressibility.quantities.formats import TensorFormats
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.subjects import Subject
 from compressibility.tensors.formats import BONDS, FORMATS, TT, TUCKER, format_ranks, in_format
-from tests.synthetic_dataset import stored_in_format
+from tests.synthetic_answers import stored_in_format
 
 LAYERS = ("0", "2")
 PLAN = TensorFormats((0.0, 0.05, 0.2, 0.5, 0.8))
