@@ -12,31 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.errors import NumericalError, UserError
-from compressibility.networks.kernels import find_kernels
 from compressibility.quantities.cp import CPDecomposition
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.subjects import Subject
 from compressibility.tensors.cp import CPStarts, cp, cp_kernel, cp_starts, highest_rank
 from compressibility.tensors.cp_correction import corrected
+from tests.drawn_subject import LAYERS, N_TEST, drawn_subject
 
-LAYERS = ("0", "2")
 PLAN = CPDecomposition((1, 2, 4, 16), starts=2, sweeps=40)
-N_TEST = 60
 
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    torch.manual_seed(5)
-    network = nn.Sequential(
-        nn.Conv2d(1, 6, (3, 2), padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(),
-        nn.Flatten(), nn.Linear(336, 5),
-    ).eval()  # fmt: skip
-    for parameter in network.parameters():  # so that answers differ from image to image
-        parameter.data *= 0 if parameter.ndim == 1 else 3
-    images, labels = torch.randn(N_TEST, 1, 8, 8), torch.randint(5, (N_TEST,))
-    return Subject(
-        network=network, layers=find_kernels(network, images[:1]), images=images, labels=labels
-    )
+    return drawn_subject()
 
 
 def measured(subject: Subject, layer: str, plan: CPDecomposition = PLAN) -> dict[str, np.ndarray]:

@@ -17,32 +17,20 @@ from tensorly.decomposition import tensor_train as tt_svd
 from torch import nn
 
 from compressibility.errors import UserError
-from compressibility.networks.kernels import find_kernels
 from compressibility.quantities.formats import TensorFormats
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.subjects import Subject
 from compressibility.tensors.formats import BONDS, FORMATS, TT, TUCKER, format_ranks, in_format
+from tests.drawn_subject import LAYERS, N_TEST, drawn_subject
 from tests.synthetic_answers import stored_in_format
 
-LAYERS = ("0", "2")
 PLAN = TensorFormats((0.0, 0.05, 0.2, 0.5, 0.8))
-N_TEST = 60
 BOND_LABELS = ("OUT", "IN", "KW", "OUT,IN")
 
 
 @pytest.fixture
 def subject() -> Subject:
-    torch.manual_seed(5)
-    network = nn.Sequential(
-        nn.Conv2d(1, 6, (3, 2), padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(),
-        nn.Flatten(), nn.Linear(336, 5),
-    ).eval()  # fmt: skip
-    for parameter in network.parameters():  # so that answers differ from image to image
-        parameter.data *= 0 if parameter.ndim == 1 else 3
-    images, labels = torch.randn(N_TEST, 1, 8, 8), torch.randint(5, (N_TEST,))
-    return Subject(
-        network=network, layers=find_kernels(network, images[:1]), images=images, labels=labels
-    )
+    return drawn_subject()
 
 
 def measured(subject: Subject, layer: str, plan: TensorFormats = PLAN) -> dict[str, np.ndarray]:
