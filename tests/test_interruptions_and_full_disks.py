@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from compressibility import interruption
 from tests.taught import assert_taught
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +84,7 @@ def test_an_interruption_ends_in_one_line_and_keeps_what_is_measured(cache, tmp_
         time.sleep(0.05)
     os.killpg(process.pid, sent)
     _, told = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED
+    assert process.returncode == interruption.INTERRUPTED
     assert "Traceback" not in told
     assert "leaked" not in told
     assert "stopping" in told
@@ -106,6 +107,6 @@ def test_an_interruption_that_a_library_turns_into_an_error_stays_one(
     monkeypatch.setattr("compressibility.measuring.sweep.measure", interrupted)
     before = signal.getsignal(sent)
     status, _, told = call("measure", "digits-vanilla", "--workers", "1")
-    assert status == INTERRUPTED
+    assert status == interruption.INTERRUPTED
     assert told.splitlines()[-1].startswith("interrupted: what is measured is kept")
     assert signal.getsignal(sent) is before
