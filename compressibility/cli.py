@@ -79,8 +79,11 @@ def experiments() -> None:
 @app.command()
 def measure(
     experiment: Annotated[
-        str, typer.Argument(help="Its name; `compressibility experiments` lists them.")
-    ],
+        str | None,
+        typer.Argument(
+            help="Its name; `compressibility experiments` lists them. None with --model."
+        ),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Networks to measure, such as 0-7 or 0,2,5; all by default.")
     ] = None,
@@ -108,25 +111,60 @@ def measure(
         Path | None,
         typer.Option(
             help="A folder with a sub-folder of images for each class, in the place of the "
-            "experiment's own images."
+            "experiment's own images, or for --model."
         ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A network of your own: module:function of a function without arguments that "
+            "builds it, such as my_model:build or torchvision.models:resnet18."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Its weights: safetensors, or a state dict saved by torch.save."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels of each side of the images that it takes; 224."),
+    ] = None,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pixels that the shorter side is scaled to before cropping; 256 where the size "
+            "is 224, and else the size.",
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Of its training images' channels, of intensities 0 to 1; ImageNet's, "
+            "0.485,0.456,0.406."
+        ),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Their deviations; ImageNet's, 0.229,0.224,0.225.")
     ] = None,
 ) -> None:
     """Train an experiment's networks where they are missing, and measure what is missing.
+
+    With --model, --weights and --images, measure a network of your own, exactly as it is.
 
     What the dataset holds counts as done. Stopped at any moment, by Ctrl-C, SIGTERM or kill -9,
     the same command goes on and loses at most the tasks in hand. The cache is the folder
     datasets_cache of the checkout, or COMPRESSIBILITY_CACHE.
     """
-    from compressibility.experiments.experiment import on_folder
-    from compressibility.experiments.named import named
+    from compressibility.asked import asked
     from compressibility.experiments.networks import Place
     from compressibility.measuring.progress import shown
     from compressibility.measuring.sweep import measure as run
     from compressibility.measuring.workers import engaged, well_used
     from compressibility.networks.devices import resolve
 
-    chosen = named(experiment) if images is None else on_folder(named(experiment), images)
+    intake = {"--size": size, "--resize": resize, "--mean": mean, "--std": std}
+    chosen, given = asked(experiment, images, model, weights, intake)
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
     wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen.seeds, chosen.name)
     path = out or place.cache.dataset(chosen.name)
@@ -139,7 +177,14 @@ def measure(
         engaged(workers or well_used(chosen, place.device), scheduler, place) as hands,
     ):
         dataset = run(
-            chosen, wanted, place=place, out=path, layers=only, hands=hands, report=report
+            chosen,
+            wanted,
+            place=place,
+            out=path,
+            layers=only,
+            hands=hands,
+            given=given,
+            report=report,
         )
     summary = summarise(dataset)
     Console(highlight=False).print(f"{path}: {_told(summary)}", soft_wrap=True)
@@ -254,6 +299,7 @@ def verify(
     from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
     from compressibility.networks.image_sets import ImagesError
+    from compressibility.networks.imported import BuilderError
 
     if images is not None and len(names or ()) != 1:
         raise UserError(f"--images {images} are those of one dataset: name it")
@@ -268,7 +314,7 @@ def verify(
                 experiment = replace(experiment, images=str(images.resolve()))
             n_failed += _verified(dataset, experiment, place, sample, seed)
             n_verified += 1
-        except (CheckpointError, ExperimentError, ImagesError) as error:
+        except (BuilderError, CheckpointError, ExperimentError, ImagesError) as error:
             advice = "" if images else "; the folder of images of your own is given with --images"
             hint = advice if isinstance(error, ImagesError) else ""
             print(f"{path.stem}: not verified: {error}{hint}", file=sys.stderr)

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import pytest
 
 from analyses.topics import TOPICS
+from compressibility.networks.imported import built_by
 from compressibility.store import netcdf
 from compressibility.store.reading import LayerData
 from tests.synthetic_dataset import make
@@ -35,10 +36,17 @@ def test_the_lines_that_open_a_dataset_plot_its_accuracy(tmp_path, monkeypatch) 
     names["dataset"].close()
 
 
+def test_the_file_that_passes_arguments_builds_a_network(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_model.py").write_text(BLOCKS[1])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert built_by("my_model:build").fc.out_features == 10
+
+
 def test_the_lines_for_a_notebook_run(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(BLOCKS[1], names)
+    exec(BLOCKS[2], names)
     small, network = (
         sum(p.numel() for p in names[name].parameters()) for name in ("small", "network")
     )

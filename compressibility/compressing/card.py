@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from compressibility.compressing import folder
 from compressibility.compressing.comparison import Comparison
 from compressibility.compressing.measured import Measured
+from compressibility.compressing.realised import STATISTICS_IMAGES
 from compressibility.compressing.recipe import CompressionRecipe, Truncated
+from compressibility.networks.imported import Imported
 from compressibility.networks.latency import Latency
 from compressibility.networks.training import Recipe
 
@@ -88,15 +90,28 @@ def text(
         for layer, reason in measured.subject.left_out.items()
     )
     if tuning is None:
-        training = "None. Batch-norm statistics are those of training images."
+        n_images = min(len(measured.images.train), STATISTICS_IMAGES)
+        kind = "training" if measured.experiment.recipe else "held-out"
+        training = f"None. Batch-norm statistics are those of {n_images:,} {kind} images."
     else:
         training = (
             f"{tuning.epochs} epochs on the training images, peak learning rate "
             f"{tuning.peak_learning_rate:g}, batches of {tuning.batch_size}."
         )
+    exported = (
+        f'network = torch.export.load("{folder.EXPORTED}").module()   # needs PyTorch alone\n\n'
+        if not any(folder.EXPORTED in line for line in not_written)
+        else ""
+    )
     lacks = "".join(f"- {line}.\n" for line in not_written)
     mean = ", ".join(f"{x:.4f}" for x in measured.images.moments[0].flatten().tolist())
     deviation = ", ".join(f"{x:.4f}" for x in measured.images.moments[1].flatten().tolist())
+    architecture = measured.experiment.architecture
+    needs = (
+        f"`load` builds the network by `{architecture.builder}`, which has to be importable.\n\n"
+        if isinstance(architecture, Imported)
+        else ""
+    )
     shape = tuple(measured.images.test.images.shape[1:])
     return f"""# {measured.experiment.title}, compressed
 
@@ -130,13 +145,11 @@ Images of shape {shape}, intensities divided by {measured.images.maximum}, less 
 ```python
 import torch
 
-network = torch.export.load("{folder.EXPORTED}").module()   # needs PyTorch alone
-
-from compressibility import load
+{exported}from compressibility import load
 
 network = load(".")                                   # plain torch.nn modules, to train on
 ```
 
-{lacks}
+{needs}{lacks}
 Accuracy is that on this image set alone; how the network answers other images was not measured.
 """

@@ -90,13 +90,21 @@ def fine_tuning(measured: Measured, epochs: int) -> Recipe | None:
     """How a compressed network is trained on: as the experiment's, but milder; None without epochs.
 
     Raises:
-        UserError: The epochs are negative.
+        UserError: The epochs are negative, or the network was trained elsewhere.
     """
     if epochs < 0:
         raise UserError(f"{epochs} epochs of fine-tuning: give 0 or more")
+    if not epochs:
+        return None
     recipe = measured.experiment.recipe
+    if recipe is None:
+        raise UserError(
+            f"--epochs {epochs}: {measured.experiment.name} was trained elsewhere, by a recipe "
+            "that is not known here; leave --epochs out, train what `compressibility.load` gives, "
+            "as you trained the network"
+        )
     rate = FINE_TUNING_RATE * recipe.peak_learning_rate
-    return replace(recipe, epochs=epochs, peak_learning_rate=rate) if epochs else None
+    return replace(recipe, epochs=epochs, peak_learning_rate=rate)
 
 
 def compress(
@@ -128,9 +136,9 @@ def compress(
         WriteError: The folder cannot be written.
     """
     subject, images = measured.subject, measured.images
+    tuning = fine_tuning(measured, epochs)
     with folder.written(out) as aside:
         network = realised(subject, chains_of(recipe, measured))
-        tuning = fine_tuning(measured, epochs)
         if tuning is not None:
             content = {"recipe": recipe.json(), "epochs": epochs}
             network = train(

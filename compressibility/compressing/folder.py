@@ -20,10 +20,11 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from compressibility.compressing.recipe import Truncated
-from compressibility.errors import UserError
+from compressibility.errors import ForeignError, UserError, foreign
 from compressibility.files import WriteError, write_whole
 from compressibility.networks.architectures import Architecture
 from compressibility.networks.compression import compress
+from compressibility.networks.imported import BuilderError
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.schmidt import decompose
@@ -132,7 +133,11 @@ def save(
     told = config(hashlib.sha256(content).hexdigest())
     write_whole(aside / CONFIG, told.json().encode())
     batch = torch.export.Dim("batch")
-    exported = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
+    try:
+        with foreign():
+            exported = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
+    except ForeignError as error:
+        return (f"neither {EXPORTED} nor {ONNX}: torch.export does not take it: {error}",)
     torch.export.save(exported, aside / EXPORTED)
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         return (f"no {ONNX}: onnx and onnxscript are not installed",)
@@ -162,7 +167,13 @@ def load(folder: str | Path) -> nn.Module:
         raise FolderError(
             f"{folder / WEIGHTS} is not the file that {CONFIG} tells of: take both from one folder"
         )
-    network = built(config)
+    try:
+        network = built(config)
+    except BuilderError as error:
+        raise FolderError(
+            f"the network in {folder} cannot be built: {error} ({folder / EXPORTED} runs without "
+            "that: torch.export.load)"
+        ) from error
     own = network.state_dict()
     strange = sorted(own.keys() ^ tensors.keys())
     strange += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]

@@ -1,4 +1,4 @@
-"""An experiment as data: networks of one architecture, trained on one image set, and measured."""
+"""An experiment as data: networks of one architecture on one image set, and what is measured."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -27,14 +27,16 @@ class ExperimentError(UserError):
 
 @dataclass(frozen=True)
 class Experiment:
-    """Networks of one architecture, trained on one image set, measured on its test images.
+    """Networks of one architecture, measured on the test images of one image set.
+
+    They are trained on it, unless the architecture is `Imported`.
 
     Attributes:
         name: Short; the dataset is named by it.
         title: One line.
         images: Name of an image set, or the path of a folder.
         architecture: Of the networks.
-        recipe: Of their training.
+        recipe: Of their training; None of networks that were trained elsewhere.
         seeds: Of the networks that are planned.
         plans: What is measured beside the baseline.
         test_images: Limits the measurement to the first test images.
@@ -49,7 +51,7 @@ class Experiment:
     title: str
     images: str
     architecture: Architecture
-    recipe: Recipe
+    recipe: Recipe | None
     seeds: tuple[int, ...]
     plans: tuple[Quantity, ...] = (Truncation(), Controls())
     test_images: int | None = None
@@ -91,7 +93,7 @@ class Experiment:
             "title": self.title,
             "images": self.images_name,
             "architecture": architecture,
-            "recipe": asdict(self.recipe),
+            "recipe": None if self.recipe is None else asdict(self.recipe),
             "seeds": self.seeds,
             "plans": {plan.table: asdict(plan) for plan in self.plans},
             "test_images": self.test_images,
@@ -155,14 +157,7 @@ def on_folder(experiment: Experiment, folder: Path) -> Experiment:
     Raises:
         ExperimentError: There is no such folder, or it is named like an image set.
     """
-    path = folder.resolve()
-    if not path.is_dir():
-        raise ExperimentError(f"{folder} is no folder: give one with a sub-folder for each class")
-    if path.name in image_sets.NAMES:
-        raise ExperimentError(
-            f"{folder} is named like the image set {path.name}, and its dataset would be taken for "
-            f"that one's: give it another name, such as my-{path.name}"
-        )
+    path = folder_of(folder)
     network = experiment.title.rpartition(" on ")[0]
     name = f"{path.name}-{experiment.name.removeprefix(f'{experiment.images}-')}"
     return replace(
@@ -172,3 +167,20 @@ def on_folder(experiment: Experiment, folder: Path) -> Experiment:
         images=str(path),
         stream=name,
     )
+
+
+def folder_of(images: Path) -> Path:
+    """The whole path of a folder of images of one's own.
+
+    Raises:
+        ExperimentError: There is no such folder, or it is named like an image set.
+    """
+    path = images.resolve()
+    if not path.is_dir():
+        raise ExperimentError(f"{images} is no folder: give one with a sub-folder for each class")
+    if path.name in image_sets.NAMES:
+        raise ExperimentError(
+            f"{images} is named like the image set {path.name}, and its dataset would be taken for "
+            f"that one's: give it another name, such as my-{path.name}"
+        )
+    return path

@@ -10,6 +10,7 @@ from typing import Final
 
 import xarray as xr
 from numpy.typing import ArrayLike
+from torch import nn
 
 from compressibility.errors import nearest
 from compressibility.experiments import networks
@@ -19,6 +20,7 @@ from compressibility.experiments.experiment import (
     ExperimentError,
     identity,
 )
+from compressibility.experiments.given import require_takes
 from compressibility.measuring.lock import exclusive
 from compressibility.measuring.progress import Report, Step, reading
 from compressibility.measuring.tasks import Bench, Task, Training, content_key
@@ -28,6 +30,7 @@ from compressibility.networks.kernels import find_kernels, unsupported, weights_
 from compressibility.networks.training import Progress
 from compressibility.quantities.quantity import coordinates, divided_along
 from compressibility.store import layout, netcdf
+from compressibility.store.declarations import PARTED
 from compressibility.store.provenance import attributes, merged_history
 from compressibility.store.schema import TABLES, dimensions, present
 
@@ -141,6 +144,7 @@ def measure(
     out: Path,
     layers: Sequence[str] | None = None,
     hands: Hands | None = None,
+    given: nn.Module | None = None,
     report: Report = lambda _: None,
 ) -> xr.Dataset:
     """Measure what ``out`` and the shards do not hold yet of these seeds; save and return all.
@@ -156,11 +160,14 @@ def measure(
         out: The dataset; what it holds counts as done.
         layers: Which layers; all by default.
         hands: Who does the jobs; this process by default.
+        given: The network of an experiment that was trained elsewhere; it is kept in the cache, and
+            may be left out where it is there.
         report: Called with every step.
 
     Raises:
         ExperimentError: ``out`` belongs to another experiment or other images, a layer is
-            unknown, or a network that is measured in part is gone.
+            unknown, a network that is measured in part is gone, or the network that is given does
+            not take the images.
         ImagesError: The images are not there, or cannot be read as they are meant.
         compressibility.store.netcdf.DatasetError: ``out`` is damaged or cannot be written.
         compressibility.measuring.lock.BusyError: Another process measures the experiment in this
@@ -171,6 +178,8 @@ def measure(
     if of_folder:
         images = bench.images(experiment, reading(report, "reading the images"))
         report(Step(0, 0, (), note=images.taken))
+        if given is not None and (note := require_takes(given, images)):
+            report(Step(0, 0, (), note=note))
     if out.exists():
         held = _sweep(experiment, bench, out, layers)
         assert held.known is not None
@@ -181,6 +190,8 @@ def measure(
             return held.known
     shards = place.cache.shards(experiment.name)
     with exclusive(out, experiment.name), exclusive(shards, experiment.name):
+        if given is not None:
+            networks.keep(given, experiment, place)
         sweep = _sweep(experiment, bench, out, layers)
         try:
             _run(sweep, seeds, hands or InThisProcess(bench), report)
@@ -306,6 +317,7 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     if known is not None:
         tables = [*planned, *(table.name for table in present(known))]
         labels = {str(d): known[d].values for d in known.dims if d not in _PUT_TOGETHER} | labels
+    labels[PARTED] = _weights(grid.get(PARTED, ()), known)
     dataset = layout.blank(
         find_kernels(network, example),
         seeds=sorted({int(seed) for part in parts for seed in part["seed"].values}),
@@ -329,8 +341,14 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return dataset
 
 
+def _weights(planned: Sequence[str], known: xr.Dataset | None) -> list[str]:
+    """Which weights of the layers there are spectra of."""
+    held = known[PARTED].values.tolist() if known is not None and PARTED in known.coords else []
+    return [label for label in dimensions()[PARTED].known if label in {*planned, *held}]
+
+
 _PUT_TOGETHER: Final = (
-    {"mode", "weights"}
+    {"mode", PARTED}
     | {name for table in TABLES.values() for name in table.per}
     | {name for name, dimension in dimensions().items() if dimension.longest is not None}
 )

@@ -11,7 +11,8 @@ from compressibility.errors import NumericalError
 from compressibility.experiments import networks
 from compressibility.experiments.experiment import Experiment, ExperimentError
 from compressibility.experiments.networks import Place
-from compressibility.networks import devices, image_sets
+from compressibility.networks import devices
+from compressibility.networks.architectures import Architecture
 from compressibility.networks.image_sets import ImageSet
 from compressibility.networks.training import Progress
 from compressibility.quantities.network import Network
@@ -81,7 +82,7 @@ class Bench:
     def __init__(self, place: Place) -> None:
         """Nothing is in hand yet."""
         self.place = place
-        self._images: tuple[str, ImageSet] | None = None
+        self._images: tuple[tuple[str, Architecture], ImageSet] | None = None
         self._subject: tuple[Experiment, int, Subject] | None = None
 
     def images(
@@ -91,11 +92,9 @@ class Bench:
 
         Of a folder's files ``report`` is told how many are read, of how many.
         """
-        if self._images is None or self._images[0] != experiment.images:
-            self._images = (
-                experiment.images,
-                image_sets.load(experiment.images, self.place.images, report),
-            )
+        asked = experiment.images, experiment.architecture
+        if self._images is None or self._images[0] != asked:
+            self._images = asked, networks.images(experiment, self.place.images, report)
         return self._images[1]
 
     def subject(self, experiment: Experiment, seed: int) -> Subject:

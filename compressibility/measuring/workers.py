@@ -35,7 +35,7 @@ def well_used(experiment: Experiment, device: str) -> int:
     """
     if device != "cpu":
         return 1
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         network = experiment.architecture.build(1, 2)
     small = sum(parameter.numel() for parameter in network.parameters()) < SMALL_NETWORK
     return cores() if small else 1

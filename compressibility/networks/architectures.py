@@ -1,4 +1,4 @@
-"""The networks that are measured, initialised from a generator."""
+"""The networks that are measured, those trained here initialised from a generator."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import torch
 from torch import Generator, nn
 
 from compressibility.errors import UserError
+from compressibility.networks.imported import Imported
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class ResNet50:
         return network
 
 
-Architecture = VanillaCNN | ResNet50
+Architecture = VanillaCNN | ResNet50 | Imported
 
 
 def initialised(
-    architecture: Architecture, in_channels: int, n_classes: int, generator: Generator
+    architecture: VanillaCNN | ResNet50, in_channels: int, n_classes: int, generator: Generator
 ) -> nn.Module:
     """The network in float32 on the CPU, every weight drawn from ``generator`` in module order.
 

@@ -1,7 +1,7 @@
-"""Trained networks kept as float16 safetensors."""
+"""Trained networks kept as safetensors."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,26 +18,39 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be used; the message says what to do."""
 
 
-def save(network: nn.Module, path: Path, training: str) -> None:
-    """Write parameters and buffers as float16, aside and then renamed.
+def save(
+    network: nn.Module, path: Path, training: str, *, dtype: torch.dtype | None = torch.float16
+) -> None:
+    """Write parameters and buffers, aside and then renamed.
 
-    ``training`` is the JSON of what the network came from, kept beside the weights. Floating
-    values must be exact in float16 (``rounded_to_float16``).
+    Args:
+        network: Floating values must be exact in ``dtype`` (``rounded_to_float16``).
+        path: Of the file.
+        training: JSON of what the network came from, kept beside the weights.
+        dtype: In which floating values are kept; each in its own if None.
 
     Raises:
         WriteError: The file cannot be written; nothing half-written is left.
     """
     tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).clone(
+            memory_format=torch.contiguous_format
+        )
         for name, tensor in unwrapped(network).state_dict().items()
     }
     write_whole(path, serialize(tensors, metadata={"training": training}))
 
 
-def load(network: nn.Module, path: Path, training: str) -> nn.Module:
-    """Put the weights in ``path`` into ``network``, in float32 and evaluation mode; return it.
+def load(network: nn.Module, path: Path, training: str, then: str = "to train anew") -> nn.Module:
+    """Put the weights in ``path`` into ``network``, as they are there, to be evaluated; return it.
 
     Weights saved from a data-parallel or compiled network are those of the network in it.
+
+    Args:
+        network: In float32, or in whatever it was when its weights were saved.
+        path: Of the file.
+        training: JSON of what the network came from.
+        then: What a checkpoint that cannot be used is moved away for.
 
     Raises:
         CheckpointError: The file is damaged, or its network was trained otherwise.
@@ -49,29 +62,22 @@ def load(network: nn.Module, path: Path, training: str) -> nn.Module:
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{path} is not a checkpoint ({reason}); move it away to train anew"
+            f"{path} is not a checkpoint ({reason}); move it away {then}"
         ) from error
     if not _same_json(kept, training):
         raise CheckpointError(
             f"{path} holds a network trained on other images or with other settings; "
-            f"move {path.parent} away to train anew"
+            f"move {path.parent} away {then}"
         )
-    tensors = _without_wrappers(tensors)
-    if misfit := _misfit(tensors, unwrapped(network).state_dict()):
+    tensors = without_wrappers(tensors)
+    if odd := misfit(tensors, unwrapped(network).state_dict()):
         raise CheckpointError(
-            f"{path} is not a checkpoint of this network: {misfit}; move it away to train anew"
+            f"{path} is not a checkpoint of this network: {odd}; move it away {then}"
         )
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                f"{path}: {name} holds NaN or infinity; move it away to train anew"
-            )
-    unwrapped(network).load_state_dict(
-        {
-            name: tensor.float() if tensor.is_floating_point() else tensor
-            for name, tensor in tensors.items()
-        }
-    )
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity; move it away {then}")
+    unwrapped(network).load_state_dict(tensors)
     return network.eval()
 
 
@@ -82,25 +88,28 @@ def _same_json(kept: str, asked: str) -> bool:
         return False
 
 
-def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without the prefixes that wrappers put in front of all their names."""
     while tensors and any(all(name.startswith(each) for name in tensors) for each in PREFIXES):
         tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def _misfit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that keeps a checkpoint from being a network's; None if all fit."""
+def misfit(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
+    """What keeps tensors from being a network's, with the first three names; None if all fit."""
     if (prefix := _common_prefix(tensors, own)) is not None:
         return f"its names begin with {prefix!r}: save the state_dict of what is inside"
     if absent := sorted(own.keys() - tensors.keys()):
-        return f"it lacks {absent[0]}{_more(absent)}"
+        return f"it lacks {_some(absent)}"
     if foreign := sorted(tensors.keys() - own.keys()):
-        return f"it holds {foreign[0]}{_more(foreign)}, which the network has not"
+        return f"it holds {_some(foreign)}, which the network has not"
     if unlike := [name for name in own if tensors[name].shape != own[name].shape]:
-        name = unlike[0]
-        held, needed = tuple(tensors[name].shape), tuple(own[name].shape)
-        return f"{name} has shape {held}, not {needed}{_more(unlike)}"
+        return _some(
+            [
+                f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(own[name].shape)}"
+                for name in unlike
+            ]
+        )
     return None
 
 
@@ -111,5 +120,6 @@ def _common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     return next((p for p in prefixes if all(p + each in tensors for each in own)), None)
 
 
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+def _some(told: Sequence[str]) -> str:
+    """The first three, and how many more."""
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from compressibility.networks.image_sets import cifar
-from compressibility.networks.image_sets.folders import Report, folder
+from compressibility.networks.image_sets.contents import Report
+from compressibility.networks.image_sets.folders import folder
 from compressibility.networks.image_sets.handwritten import digits
 from compressibility.networks.image_sets.image_set import ImagesError, ImageSet
 

@@ -38,7 +38,9 @@ class ImageSet:
 
     ``held_out`` is taken from the training images and serves every choice made after training;
     ``test`` serves the measurements. ``maximum`` is the largest intensity a pixel can have.
-    ``taken`` tells in one line what was taken of a folder and what was left.
+    ``taken`` tells in one line what was taken of a folder and what was left. Of a network that was
+    trained elsewhere, ``train`` are held-out images, and ``given_moments`` the mean and the
+    deviation of the channels' intensities that it was trained with.
     """
 
     name: str
@@ -48,14 +50,21 @@ class ImageSet:
     test: LabelledImages
     maximum: int = 255
     taken: str = ""
+    given_moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the training images' channels, intensities 0 to 1, (1, C, 1, 1).
+        """Mean and deviation of the channels' intensities, 0 to 1, (1, C, 1, 1).
+
+        Those given, or those of the training images.
 
         Raises:
-            ImagesError: A channel of the training images does not vary.
+            ImagesError: None are given, and a channel of the training images does not vary.
         """
+        if self.given_moments is not None:
+            given = torch.tensor(self.given_moments, dtype=torch.float32)
+            mean, deviation = given.reshape(2, 1, -1, 1, 1)
+            return mean, deviation
         by_channel = self.train.images.transpose(0, 1).flatten(1)
         constant = by_channel.amin(dim=1) == by_channel.amax(dim=1)
         if constant.any():
@@ -72,17 +81,17 @@ class ImageSet:
         return mean.float(), deviation.float()
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Float32 images with the training images' zero mean and unit deviation a channel.
+        """Float32 images, less the mean of each channel and over its deviation; see `moments`.
 
         Raises:
-            ImagesError: A channel of the training images does not vary.
+            ImagesError: None are given, and a channel of the training images does not vary.
         """
         mean, deviation = (moment.to(images.device) for moment in self.moments)
         return (images.float() / self.maximum - mean) / deviation
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 over all images and labels, in order.
+        """SHA-256 over all images and labels, in order, and the moments where they are given.
 
         Of shape, classes and ``maximum`` it tells nothing, and need not: a network takes images of
         one shape alone, numbers of classes are among the labels, and what `normalised` gives does
@@ -92,6 +101,8 @@ class ImageSet:
         for part in (self.train, self.held_out, self.test):
             digest.update(part.images.numpy().tobytes())
             digest.update(part.labels.numpy().tobytes())
+        if self.given_moments is not None:
+            digest.update(np.asarray(self.given_moments, "<f8").tobytes())
         return digest.hexdigest()
 
 

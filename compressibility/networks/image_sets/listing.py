@@ -106,25 +106,13 @@ def parts(path: Path) -> Parts:
     Raises:
         ImagesError: Parts of a data set that make no whole, or stand beside other folders.
     """
-    folders, left = _entries(path)
-    found = _named_parts(folders)
-    names = {part: name for name, part in found.items()}
-    if not found:
+    names, left = _parts_in(path)
+    if not names:
         return Parts(path, None, "", ())
-    if others := [name for name in folders if name not in found]:
-        raise ImagesError(
-            f"{shown(path)} holds {some(found)} beside {some(others)}: give a folder of parts "
-            "alone or of classes alone, and rename a class that is named like a part"
-        )
-    if len(names) < len(found):
-        raise ImagesError(
-            f"{shown(path)} holds {some(found)}, two folders for one part: put them together, or "
-            "move one away"
-        )
     if "train" not in names:
         raise ImagesError(
-            f"{shown(path)} holds {some(found)} and no train: add it, or give a folder that holds "
-            "the class folders themselves"
+            f"{shown(path)} holds {some(names.values())} and no train: add it, or give a folder "
+            "that holds the class folders themselves"
         )
     train, test = path / names["train"], names.get("test", names.get("val"))
     note = ""
@@ -135,6 +123,57 @@ def parts(path: Path) -> Parts:
     elif "val" in names:
         note = f"{names['val']} is not used"
     return Parts(train, None if test is None else path / test, note, left)
+
+
+@dataclass(frozen=True)
+class EvaluationParts:
+    """The folders of held-out and of test images; ``test`` is None where one holds both."""
+
+    held_out: Path
+    test: Path | None
+    note: str
+    left: tuple[Left, ...]
+
+
+def evaluation_parts(path: Path) -> EvaluationParts:
+    """Which folders hold the held-out and the test images of a network trained elsewhere.
+
+    Raises:
+        ImagesError: Two folders for one part, or parts beside other folders.
+    """
+    names, left = _parts_in(path)
+    if not names:
+        return EvaluationParts(path, None, "", ())
+    unread = f"{names['train']} is not read" if "train" in names else ""
+    if "val" in names and "test" in names:
+        return EvaluationParts(path / names["val"], path / names["test"], unread, left)
+    apart = next((names[part] for part in ("test", "val") if part in names), None)
+    if apart is not None:
+        return EvaluationParts(path / apart, None, unread, left)
+    alone = f"{names['train']} alone is there: of images that it was trained on a network is surer"
+    return EvaluationParts(path / names["train"], None, alone, left)
+
+
+def _parts_in(path: Path) -> tuple[dict[str, str], tuple[Left, ...]]:
+    """The folder of each part, none of a folder without parts, and what else is there.
+
+    Raises:
+        ImagesError: Two folders for one part, or parts beside other folders.
+    """
+    folders, left = _entries(path)
+    found = _named_parts(folders)
+    if found and (others := [name for name in folders if name not in found]):
+        raise ImagesError(
+            f"{shown(path)} holds {some(found)} beside {some(others)}: give a folder of parts "
+            "alone or of classes alone, and rename a class that is named like a part"
+        )
+    names = {part: name for name, part in found.items()}
+    if len(names) < len(found):
+        raise ImagesError(
+            f"{shown(path)} holds {some(found)}, two folders for one part: put them together, or "
+            "move one away"
+        )
+    return names, left
 
 
 def listing(part: Path, met: dict[tuple[int, int], Path]) -> Listing:

@@ -60,8 +60,10 @@ class Picture:
     peak: float | None
 
 
-def read(path: Path, size: int) -> Picture:
-    """The image in a file, upright, its shorter side scaled to ``size`` and its middle cropped.
+def read(path: Path, size: int, resize: int | None = None) -> Picture:
+    """The image in a file, upright, its shorter side scaled and its middle cropped to ``size``.
+
+    The shorter side is scaled to ``resize``, by default to ``size``.
 
     Grey images become three equal channels. Sixteen bits are scaled by 65535 to eight (of 16-bit
     colours Pillow keeps the upper eight).
@@ -75,7 +77,7 @@ def read(path: Path, size: int) -> Picture:
         with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with foreign(*_TOLD), Image.open(file, formats=_formats()) as image:
-                return _picture(image, size)
+                return _picture(image, size, resize or size)
     except UnidentifiedImageError:
         if not IMAGE_SUFFIX.fullmatch(path.suffix):
             raise NoImageError from None
@@ -101,14 +103,14 @@ def _formats() -> tuple[str, ...]:
 
 
 @lru_cache
-def _scaled(size: int) -> Callable[[Image.Image], np.ndarray]:
+def _scaled(size: int, resize: int) -> Callable[[Image.Image], np.ndarray]:
     from torchvision.transforms import v2
 
-    scale = v2.Compose([v2.Resize(size), v2.CenterCrop(size), v2.PILToTensor()])
+    scale = v2.Compose([v2.Resize(resize), v2.CenterCrop(size), v2.PILToTensor()])
     return lambda image: scale(image).numpy()
 
 
-def _picture(image: Image.Image, size: int) -> Picture:
+def _picture(image: Image.Image, size: int, resize: int) -> Picture:
     if max(image.size) > LONGEST * min(image.size):
         raise UnreadableError(
             f"it is {image.width} by {image.height}, more than {LONGEST} times as long as wide; "
@@ -121,11 +123,11 @@ def _picture(image: Image.Image, size: int) -> Picture:
     image.load()
     upright = ImageOps.exif_transpose(image) if turned else image
     if upright.mode in EIGHT_BITS:
-        return Picture(_scaled(size)(_opaque(upright)), turned, None)
+        return Picture(_scaled(size, resize)(_opaque(upright)), turned, None)
     values, largest = _wide(upright, image)
     eight = ((values.astype(np.uint32) * 255 + largest // 2) // largest).astype(np.uint8)
     grey = Image.fromarray(eight).convert("RGB")
-    return Picture(_scaled(size)(grey), turned, float(values.max()) / largest)
+    return Picture(_scaled(size, resize)(grey), turned, float(values.max()) / largest)
 
 
 def _orientation(image: Image.Image) -> int:
