@@ -287,3 +287,11 @@ def test_torchvisions_resnet18_counts_as_a_plain_loop(given, resnet, tmp_path) -
     with torch.no_grad():
         weight.copy_(truncated(weight.numpy(), int(held["rank"].sel(threshold=0.5))))
     assert int(held["n_correct"].sel(threshold=0.5)) == right(network, images, labels)
+
+
+def test_one_bench_brings_the_images_to_each_network_as_it_takes_them(given, tmp_path) -> None:
+    bench = Bench(place_in(tmp_path))
+    mine, _ = given.experiment()
+    larger, _ = own_network(BUILDER, given.weights, given.images, Preprocessing(16, 16))
+    sizes = [bench.images(each).test.images.shape[-1] for each in (mine, larger, mine)]
+    assert sizes == [SIZE, 16, SIZE]
