@@ -1,10 +1,8 @@
 """The command line, from ``compressibility measure`` to ``compressibility compress``."""
 
-import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -294,7 +292,7 @@ def verify(
     1e-3, losses to 1e-4 of their value. A dataset whose networks or images are not here is passed
     over and told; nothing is downloaded.
     """
-    from compressibility.experiments.experiment import ExperimentError, from_data
+    from compressibility.experiments.experiment import ExperimentError, of_dataset
     from compressibility.experiments.networks import Place
     from compressibility.networks.checkpoints import CheckpointError
     from compressibility.networks.devices import resolve
@@ -309,9 +307,7 @@ def verify(
     for path in paths:
         dataset = netcdf.open_dataset(path)
         try:
-            experiment = from_data(json.loads(dataset.attrs["experiment"]))
-            if images is not None:
-                experiment = replace(experiment, images=str(images.resolve()))
+            experiment = of_dataset(dataset, images)
             n_failed += _verified(dataset, experiment, place, sample, seed)
             n_verified += 1
         except (BuilderError, CheckpointError, ExperimentError, ImagesError) as error:

@@ -58,3 +58,23 @@ def three():
     from tests.drawn import Drawn  # draws for seconds, which few modules need
 
     return Drawn(3)
+
+
+@pytest.fixture(scope="session")
+def learnt_home(tmp_path_factory):
+    """A cache in which the small experiment that is compressed is measured."""
+    from tests.learnt import LEARNT
+    from tests.small_experiment import measure_in
+
+    root = tmp_path_factory.mktemp("learnt")
+    measure_in(root, LEARNT)
+    return root
+
+
+@pytest.fixture(scope="session")
+def learnt(learnt_home):
+    """Its network."""
+    from compressibility.compressing.measured import measured
+    from tests.small_experiment import place_in
+
+    return measured(place_in(learnt_home).cache.dataset("small"), 0, place_in(learnt_home))

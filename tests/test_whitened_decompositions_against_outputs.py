@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from compressibility.networks.input_covariance import patch_covariance
+from compressibility.networks.input_covariance import patch_covariances
 from compressibility.tensors.modes import CUTS, Cut, Mode, matricize
 from compressibility.tensors.schmidt import decompose
-from compressibility.tensors.whitened import covariance_seen, output_error, whitened
+from compressibility.tensors.whitened import covariance_seen, output_errors, whitened
 
 SHAPE = (6, 5, 3, 2)
 
@@ -98,8 +98,9 @@ def test_the_output_error_is_that_of_the_outputs() -> None:
     kernel, inputs = drawn(7, 9)
     other = decompose(kernel, "IN").truncated(2)
     expected = (mean_square(kernel - other, inputs) / mean_square(kernel, inputs)) ** 0.5
-    assert output_error(kernel, other, covariance_of(inputs)) == pytest.approx(expected, rel=1e-9)
-    assert output_error(kernel, other, np.zeros((5, 3, 2, 5, 3, 2))) == 0
+    found = output_errors(kernel, [kernel, other], covariance_of(inputs))
+    np.testing.assert_allclose(found, [0, expected], rtol=1e-9)
+    assert output_errors(kernel, [other], np.zeros((5, 3, 2, 5, 3, 2))).tolist() == [0]
 
 
 def test_a_covariance_of_another_shape_is_refused() -> None:
@@ -112,45 +113,40 @@ def test_a_covariance_of_another_shape_is_refused() -> None:
     "convolution",
     [
         nn.Conv2d(4, 6, 3, padding=1),
-        nn.Conv2d(4, 6, (3, 2), stride=(2, 1), dilation=(1, 2), padding=(2, 1), groups=2),
+        nn.Conv2d(4, 6, (3, 2), stride=(2, 1), dilation=(1, 2), padding=(2, 1)),
+        nn.Conv2d(4, 6, 3, stride=2, groups=2),
         nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"),
         nn.Conv2d(4, 6, (1, 3), padding="same"),
         nn.Conv2d(4, 6, 1, bias=False),
     ],
-    ids=["plain", "grouped", "reflect", "same", "1×1"],
+    ids=["plain", "strided", "grouped", "reflect", "same", "1×1"],
 )
 def test_patches_times_the_kernel_are_the_layers_outputs(convolution) -> None:
+    """Groups have one kernel here, so that the mean of their covariances tells their outputs."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), convolution).train()
-    images = torch.randn(10, 3, 7, 6)
-    patches = patch_covariance(network, images, "2", batch_size=4)
-    kernel = convolution.weight.detach().double().numpy()
+    images, groups = torch.randn(10, 3, 7, 6), convolution.groups
+    kernel = convolution.weight.data[: 6 // groups].double().numpy()
     with torch.no_grad():
-        inputs = network[:2](images)
-        outputs = convolution(inputs).double()
+        convolution.weight.copy_(torch.from_numpy(kernel).repeat(groups, 1, 1, 1))
+        outputs = convolution(network[:2](images)).double()
         if convolution.bias is not None:
             outputs -= convolution.bias[:, None, None]
-    expected = float((outputs**2).mean(dim=(0, 2, 3)).sum())
-    groups = convolution.groups
-    covariance = patches.reshape(kernel[0].size, -1)
-    if groups == 1:
-        matrix = kernel.reshape(len(kernel), -1)
-        assert float(np.sum((matrix @ covariance) * matrix)) == pytest.approx(expected, rel=1e-5)
-    else:  # the covariance is the mean of the groups'
-        parts = [
-            patch_covariance(
-                nn.Sequential(nn.Identity(), _alone(convolution)),
-                inputs[:, 2 * group : 2 * group + 2], "1",
-            )
-            for group in range(groups)
-        ]  # fmt: skip
-        np.testing.assert_allclose(patches, np.mean(parts, axis=0), rtol=1e-6)
+    found = patch_covariances(network, images, ["0", "2"], batch_size=4)
+    expected = float((outputs**2).mean(dim=(0, 2, 3)).sum()) / groups
+    matrix = kernel.reshape(len(kernel), -1)
+    covariance = found["2"].reshape(kernel[0].size, -1)
+    assert float(np.sum((matrix @ covariance) * matrix)) == pytest.approx(expected, rel=1e-5)
+    pixels = images.double().transpose(0, 1).flatten(1).numpy()
+    np.testing.assert_allclose(
+        found["0"].reshape(3, 3), pixels @ pixels.T / pixels.shape[1], rtol=1e-9
+    )
     assert network.training
-    assert not convolution._forward_pre_hooks
+    assert not convolution._forward_hooks
 
 
-def _alone(convolution: nn.Conv2d) -> nn.Conv2d:
-    return nn.Conv2d(
-        2, 3, convolution.kernel_size, convolution.stride, convolution.padding,
-        convolution.dilation,
-    )  # fmt: skip
+def test_a_layer_that_is_never_called_has_no_covariance() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 1))
+    network.register_module("idle", nn.Conv2d(1, 1, 1))
+    network.forward = lambda images: network[0](images)
+    assert np.isnan(patch_covariances(network, torch.ones(2, 1, 3, 3), ["idle"])["idle"]).all()

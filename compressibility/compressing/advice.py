@@ -4,19 +4,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from compressibility.compressing.cost import MEASURES, Cost, Measure, cost_of, total
 from compressibility.compressing.judgement import Judgement
 from compressibility.compressing.options import Layer, Option, layers_of
 from compressibility.compressing.realised import Judge, realised
-from compressibility.compressing.search import Choice, Measure, Search
-from compressibility.errors import UserError
+from compressibility.compressing.search import Choice, Search
+from compressibility.errors import UserError, nearest
 from compressibility.evaluation import Evaluator
-from compressibility.networks.kernels import find_kernels
 from compressibility.store.reading import LayerData
 from compressibility.subjects import Subject
 
 FRONT: Final = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the dense network's cost at which the front is shown."""
 _STEP: Final = 0.05
+_MISSES: Final = 2
 _HALVINGS: Final = 3
 
 
@@ -30,8 +31,8 @@ class Budget:
         max_drop: Points of accuracy to lose at most; None where the share is given.
 
     Raises:
-        UserError: Neither or both are given, the share is outside (0, 1], or the points are below
-            0.
+        UserError: The measure is unknown, neither or both of the others are given, the share is
+            outside (0, 1], or the points are below 0.
     """
 
     measure: Measure = "macs"
@@ -40,6 +41,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuse what asks for nothing, or for two things."""
+        if self.measure not in MEASURES:
+            raise UserError(f"unknown measure {self.measure!r}: {nearest(self.measure, MEASURES)}")
         if (self.share is None) == (self.max_drop is None):
             raise UserError(
                 "a budget is a share of the cost to keep or the points of accuracy that may be "
@@ -74,15 +77,13 @@ class Candidate:
 
     Attributes:
         choice: What takes the place of each layer.
-        parameters: Of the whole network, weights of its convolutions and linear layers.
-        macs: Of the whole network, for one image.
-        on_choosing: Its answers to the images that it was chosen on.
-        on_judging: To those that nothing was chosen on.
+        cost: Of the whole network.
+        on_choosing: Its answers to the images that the layers were chosen on together.
+        on_judging: To the others that are held out.
     """
 
     choice: Choice
-    parameters: int
-    macs: int
+    cost: Cost
     on_choosing: Judgement
     on_judging: Judgement
 
@@ -108,14 +109,6 @@ class Advice:
     chosen: Candidate
     front: tuple[Candidate, ...]
 
-    def cost(self, candidate: Candidate) -> int:
-        """What the budget limits."""
-        return candidate.macs if self.budget.measure == "macs" else candidate.parameters
-
-    def share(self, candidate: Candidate) -> float:
-        """The share of it that a candidate keeps."""
-        return self.cost(candidate) / self.cost(self.dense)
-
 
 class Adviser:
     """A measured network, and the networks that can be made of it."""
@@ -133,7 +126,8 @@ class Adviser:
     ) -> None:
         """Split the held-out images: on the first half is chosen, on the second judged.
 
-        The stored counts of single layers, with which the search begins, are of both halves.
+        The stored counts of single layers, which say what options are worth trying (and with 0
+        rounds what is chosen), are of both halves.
 
         Args:
             data: The dataset that has measured the network.
@@ -147,39 +141,33 @@ class Adviser:
         Raises:
             UserError: As for `compressibility.compressing.options.layers_of`.
         """
-        self._subject, self._measure, self._report = subject, measure, report
-        self._layers = layers_of(data, subject, multiple_of=multiple_of, excluded=excluded)
+        self._subject, self._measure = subject, measure
+        self._in_hand = "the layers, one at a time"
+        report(self._in_hand, 0, 0)
+        self.layers: dict[str, Layer] = layers_of(
+            data, subject, multiple_of=multiple_of, excluded=excluded
+        )
         assert subject.held_out_images is not None
         images, labels = subject.held_out_images(None)
         half = len(labels) // 2
         self._choosing = Judge(subject, images[:half], labels[:half])
         self._judging = Judge(subject, images[half:], labels[half:])
-        self._in_hand = ""
         self._search = Search(
-            self._layers,
+            self.layers,
             Evaluator(subject.network, images[:half], labels[:half], device=subject.device),
             measure,
             rounds,
-            report=lambda done, total: report(self._in_hand, done, total),
+            report=lambda done, all_of_them: report(self._in_hand, done, all_of_them),
         )
-        kernels = find_kernels(subject.network, subject.images[:1], kinds=("Conv2d", "Linear"))
-        self._whole = {
-            "parameters": sum(kernel.parameters for kernel in kernels),
-            "macs": sum(kernel.macs for kernel in kernels),
-        }
-        self.dense = self._candidate({name: each.options[0] for name, each in self._layers.items()})
-
-    @property
-    def layers(self) -> dict[str, Layer]:
-        """What can take each layer's place."""
-        return self._layers
+        whole = cost_of(subject.network, subject.images[:1])
+        self._rest = whole - total(option.cost for option in self._search.dense.values())
+        self.dense = self._candidate(self._search.dense)
 
     @property
     def least_share(self) -> float:
         """The share of the whole network's cost that the cheapest options leave."""
-        dense = sum(self._of_layers(each.options[0]) for each in self._layers.values())
-        whole = self._whole[self._measure]
-        return (whole - dense + self._search.cheapest) / whole
+        least = self._rest.of(self._measure) + self._search.cheapest
+        return least / self.dense.cost.of(self._measure)
 
     def within(self, share: float) -> Candidate:
         """The network that keeps at most a share of the cost.
@@ -188,9 +176,8 @@ class Adviser:
             BudgetError: There is none; the message says what can be kept at least.
         """
         self._in_hand = f"{share:.0%} of the {self._measure}"
-        whole = self._whole[self._measure]
-        rest = whole - sum(self._of_layers(each.options[0]) for each in self._layers.values())
-        choice = self._search.within(share * whole - rest)
+        limit = share * self.dense.cost.of(self._measure) - self._rest.of(self._measure)
+        choice = self._search.within(limit)
         if choice is None:
             raise BudgetError(
                 f"no truncation keeps as little as {share:.1%} of the {self._measure}: the least "
@@ -201,33 +188,32 @@ class Adviser:
     def losing_at_most(self, points: float) -> tuple[Candidate, list[Candidate]]:
         """The cheapest network found that loses no more than some points where it is chosen.
 
+        Shares are tried in steps until two in a row lose more, then between the best and the next.
+
         Returns:
             It, and all that were tried.
         """
         tried: list[Candidate] = []
-        best, low = self.dense, self.least_share
-        share, misses = 1 - _STEP, 0
-        while share > low and misses < 2:
-            candidate = self.within(share)
-            tried.append(candidate)
-            if candidate.on_choosing.points_lost <= points:
-                best, misses = candidate, 0
-            else:
-                misses += 1
-                low = max(low, share) if misses == 1 else low
+
+        def best() -> Candidate:
+            good = [each for each in tried if each.on_choosing.points_lost <= points]
+            return min((self.dense, *good), key=self._share)
+
+        share = 1 - _STEP
+        while share > self.least_share:
+            tried.append(self.within(share))
+            last = tried[-_MISSES:]
+            if len(last) == _MISSES and all(o.on_choosing.points_lost > points for o in last):
+                break
             share -= _STEP
-        high = self._share(best)
         for _ in range(_HALVINGS):
-            middle = (low + high) / 2
+            high = self._share(best())
+            cheaper = [self._share(each) for each in tried if self._share(each) < high]
+            middle = (max(cheaper, default=self.least_share) + high) / 2
             if not self.least_share < middle < high:
                 break
-            candidate = self.within(middle)
-            tried.append(candidate)
-            if candidate.on_choosing.points_lost <= points:
-                best, high = candidate, self._share(candidate)
-            else:
-                low = middle
-        return best, tried
+            tried.append(self.within(middle))
+        return best(), tried
 
     def advise(self, budget: Budget) -> Advice:
         """What to truncate, with the front of all that was tried.
@@ -238,53 +224,43 @@ class Adviser:
         if budget.max_drop is not None:
             best, tried = self.losing_at_most(budget.max_drop)
             if best is self.dense:
-                least = min(tried, key=lambda each: each.on_choosing.points_lost)
-                raise BudgetError(
-                    f"nothing that was tried loses at most {budget.max_drop:g} points: the least "
-                    f"was {least.on_choosing.points_lost:.2f}, at {self._share(least):.0%} of the "
-                    f"{self._measure}"
-                )
-            return Advice(budget, self.dense, best, _by_cost(tried, self._measure))
+                raise BudgetError(f"nothing that was tried {self._too_much(budget, tried)}")
+            return Advice(budget, self.dense, best, self._by_cost(tried))
         assert budget.share is not None
         if budget.share < self.least_share:
             self.within(budget.share)
         shares = sorted({*FRONT, budget.share}, reverse=True)
         found = {share: self.within(share) for share in shares if share >= self.least_share}
-        return Advice(
-            budget, self.dense, found[budget.share], _by_cost(found.values(), self._measure)
+        return Advice(budget, self.dense, found[budget.share], self._by_cost(found.values()))
+
+    def _too_much(self, budget: Budget, tried: Sequence[Candidate]) -> str:
+        lost = f"loses at most {budget.max_drop:g} points"
+        if not tried:
+            return f"{lost}: the layers that may be truncated leave {self.least_share:.0%}"
+        least = min(tried, key=lambda each: each.on_choosing.points_lost)
+        return (
+            f"{lost}: the least was {least.on_choosing.points_lost:.2f}, at "
+            f"{self._share(least):.0%} of the {self._measure}"
         )
 
     def _candidate(self, choice: Choice) -> Candidate:
         chains = {
-            name: self._layers[name].chain(option)
+            name: self.layers[name].chain(option)
             for name, option in choice.items()
             if not option.is_dense
         }
         network = realised(self._subject, chains)
-        dense = [each.options[0] for each in self._layers.values()]
         return Candidate(
             choice=choice,
-            parameters=self._whole["parameters"]
-            + sum(o.parameters for o in choice.values())
-            - sum(o.parameters for o in dense),
-            macs=self._whole["macs"]
-            + sum(o.macs for o in choice.values())
-            - sum(o.macs for o in dense),
+            cost=self._rest + total(option.cost for option in choice.values()),
             on_choosing=self._choosing.judge(network),
             on_judging=self._judging.judge(network),
         )
 
-    def _of_layers(self, option: Option) -> int:
-        return option.macs if self._measure == "macs" else option.parameters
-
     def _share(self, candidate: Candidate) -> float:
-        cost = candidate.macs if self._measure == "macs" else candidate.parameters
-        return cost / self._whole[self._measure]
+        return candidate.cost.of(self._measure) / self.dense.cost.of(self._measure)
 
-
-def _by_cost(candidates: Iterable[Candidate], measure: Measure) -> tuple[Candidate, ...]:
-    def cost(candidate: Candidate) -> int:
-        return candidate.macs if measure == "macs" else candidate.parameters
-
-    distinct = {cost(each): each for each in candidates}
-    return tuple(distinct[each] for each in sorted(distinct, reverse=True))
+    def _by_cost(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+        """Those of different cost, the dearest first."""
+        distinct = {self._share(each): each for each in candidates}
+        return tuple(distinct[share] for share in sorted(distinct, reverse=True))

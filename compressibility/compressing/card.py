@@ -1,6 +1,6 @@
 """The model card of a compressed network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from compressibility.compressing import folder
 from compressibility.compressing.comparison import Comparison
@@ -8,8 +8,9 @@ from compressibility.compressing.measured import Measured
 from compressibility.compressing.realised import STATISTICS_IMAGES
 from compressibility.compressing.recipe import CompressionRecipe, Truncated
 from compressibility.networks.imported import Imported
-from compressibility.networks.latency import Latency
+from compressibility.networks.latency import WARM_UP, Latency
 from compressibility.networks.training import Recipe
+from compressibility.store.provenance import device_name
 
 
 def rows(comparison: Comparison) -> tuple[tuple[str, str, str, str], ...]:
@@ -27,10 +28,10 @@ def rows(comparison: Comparison) -> tuple[tuple[str, str, str, str], ...]:
             f"{small.judgement.accuracy:.2%}",
             f"{-small.judgement.points_lost:+.2f} points",
         ),
-        ("parameters", f"{dense.parameters:,}", f"{small.parameters:,}",
-         share(dense.parameters, small.parameters)),
-        ("MACs an image", f"{dense.macs:,}", f"{small.macs:,}",
-         share(dense.macs, small.macs)),
+        ("parameters", f"{dense.cost.parameters:,}", f"{small.cost.parameters:,}",
+         share(dense.cost.parameters, small.cost.parameters)),
+        ("MACs an image", f"{dense.cost.macs:,}", f"{small.cost.macs:,}",
+         share(dense.cost.macs, small.cost.macs)),
         ("bytes of weights", f"{dense.bytes:,}", f"{small.bytes:,}",
          share(dense.bytes, small.bytes)),
         (
@@ -63,7 +64,7 @@ def predicted(recipe: CompressionRecipe, comparison: Comparison, *, trained: boo
     sentence = (
         f"Predicted without training: {told.points_lost:.2f} points lost, between {told.low:.2f} "
         f"and {told.high:.2f} on the test images ({told.level:.0%} interval, from "
-        f"{told.on.n_images} images that nothing was chosen on)."
+        f"{told.on.n_images} held-out images that the layers were not chosen on together)."
     )
     if trained:
         return f"{sentence} After fine-tuning {found:.2f} points are lost."
@@ -76,7 +77,7 @@ def text(
     recipe: CompressionRecipe,
     comparison: Comparison,
     tuning: Recipe | None,
-    not_written: Sequence[str],
+    not_written: Mapping[str, str],
 ) -> str:
     """The card, as Markdown."""
     kernels = {kernel.layer: kernel for kernel in measured.subject.layers}
@@ -100,10 +101,11 @@ def text(
         )
     exported = (
         f'network = torch.export.load("{folder.EXPORTED}").module()   # needs PyTorch alone\n\n'
-        if not any(folder.EXPORTED in line for line in not_written)
+        if folder.EXPORTED not in not_written
         else ""
     )
-    lacks = "".join(f"- {line}.\n" for line in not_written)
+    lacks = "".join(f"- No {name}: {why}.\n" for name, why in not_written.items())
+    latency = comparison.compressed.latency
     mean = ", ".join(f"{x:.4f}" for x in measured.images.moments[0].flatten().tolist())
     deviation = ", ".join(f"{x:.4f}" for x in measured.images.moments[1].flatten().tolist())
     architecture = measured.experiment.architecture
@@ -112,6 +114,7 @@ def text(
         if isinstance(architecture, Imported)
         else ""
     )
+    machine = device_name(measured.subject.device)
     shape = tuple(measured.images.test.images.shape[1:])
     return f"""# {measured.experiment.title}, compressed
 
@@ -123,7 +126,8 @@ Network {measured.subject.seed} of `{measured.experiment.name}` (SHA-256
 {compared}
 
 {predicted(recipe, comparison, trained=tuning is not None)}
-The compressed network is {comparison.verdict}.
+The compressed network is {comparison.verdict}. (Latencies are medians of {latency.passes} passes
+after {WARM_UP} to warm up, dense and compressed in turn, with 95 % intervals, on {machine}.)
 
 ## Fine-tuning
 

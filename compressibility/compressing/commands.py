@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -13,11 +13,11 @@ from compressibility.errors import UserError
 from compressibility.interruption import interruptible
 from compressibility.store import cache
 
-LEVEL = 0.9
-
 if TYPE_CHECKING:
     from compressibility.compressing.advice import Advice, Budget, Candidate
+    from compressibility.compressing.cost import Measure
     from compressibility.compressing.measured import Measured
+    from compressibility.compressing.recipe import CompressionRecipe, Prediction
 
 Dataset = Annotated[
     str, typer.Argument(help="A layer dataset (netCDF), or the name of an experiment.")
@@ -68,8 +68,9 @@ def advise(
 ) -> None:
     """Say what to truncate of a network within a budget, and what it will cost in accuracy.
 
-    For all layers together, the cuts and ranks that save most: chosen on one half of the images
-    that were held out of training, predicted from the other half. The test images are not asked.
+    For all layers together, the cuts and ranks that save most: chosen together on one half of the
+    images that were held out of training, predicted from the other half. The test images are not
+    asked.
     """
     from compressibility.compressing.advice import Adviser
     from compressibility.compressing.figure import drawn
@@ -105,9 +106,10 @@ def advise(
     recipe.save(out)
     figure = drawn(recipe.front, out.with_suffix(".svg"), measure=budget.measure)
     console = Console(highlight=False)
-    console.print(_front(advice, found.data.n_images))
+    console.print(_front(recipe))
     console.print(_layers(advice.chosen, advice.dense))
-    console.print(_told(advice, found.data.n_images), soft_wrap=True)
+    assert recipe.prediction is not None
+    console.print(_told(advice, recipe.prediction, found.data.n_images), soft_wrap=True)
     console.print(f"{out}" + (f", {figure}" if figure else ""), soft_wrap=True)
 
 
@@ -145,7 +147,7 @@ def compress(
             epochs=epochs,
             batch=batch,
             state_folder=cache.default().shards(found.experiment.name),
-            report=lambda each: report(Step(0, 1, ("fine-tuning",), each)),
+            report=lambda what, epochs: report(Step(0, 1, (what,), epochs)),
         )
     table = Table("", "dense", "compressed", "kept", box=SIMPLE_HEAD, pad_edge=False)
     for row in card.rows(compressed.comparison):
@@ -154,8 +156,8 @@ def compress(
     console.print(table)
     console.print(card.predicted(told, compressed.comparison, trained=bool(epochs)), soft_wrap=True)
     console.print(f"The compressed network is {compressed.comparison.verdict}.", soft_wrap=True)
-    for line in compressed.not_written:
-        print(line, file=sys.stderr)
+    for name, why in compressed.not_written.items():
+        print(f"no {name}: {why}", file=sys.stderr)
     console.print(f"{out}: `compressibility.load({str(out)!r})` gives it back", soft_wrap=True)
 
 
@@ -170,20 +172,19 @@ def _measured(
     return measured(place.cache.find(dataset), seed, place, images)
 
 
-def _front(advice: "Advice", n_test: int) -> Table:
+def _front(recipe: "CompressionRecipe") -> Table:
     """Everything that was tried, by falling cost."""
     table = Table(title="what was tried", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("macs kept", "parameters kept", "points lost", f"{LEVEL:.0%} interval", ""):
+    for name in ("macs kept", "parameters kept", "points lost", "between", ""):
         table.add_column(name, justify="right")
-    for each in advice.front:
-        judged = each.on_judging
-        low, high = judged.points_lost_on_others(n_test, LEVEL)
+    for each in recipe.front:
+        told = each.prediction
         table.add_row(
-            f"{each.macs / advice.dense.macs:.1%}",
-            f"{each.parameters / advice.dense.parameters:.1%}",
-            f"{judged.points_lost:.2f}",
-            f"{low:.2f} to {high:.2f}",
-            "advised" if each is advice.chosen else "",
+            f"{each.kept.macs:.1%}",
+            f"{each.kept.parameters:.1%}",
+            f"{told.points_lost:.2f}",
+            f"{told.low:.2f} and {told.high:.2f}",
+            "advised" if told == recipe.prediction else "",
         )
     return table
 
@@ -195,33 +196,29 @@ def _layers(chosen: "Candidate", dense: "Candidate") -> Table:
         words = name in ("layer", "cut", "metric")
         table.add_column(name, justify="left" if words else "right")
     for layer, option in chosen.choice.items():
-        before = dense.choice[layer]
+        kept = option.cost / dense.choice[layer].cost
         table.add_row(
             layer,
             option.cut or "as it is",
             option.metric if option.cut else "",
             str(option.rank or ""),
-            f"{option.macs / before.macs:.1%}",
-            f"{option.parameters / before.parameters:.1%}",
+            f"{kept.macs:.1%}",
+            f"{kept.parameters:.1%}",
         )
     return table
 
 
-def _told(advice: "Advice", n_test: int) -> str:
-    chosen, dense = advice.chosen, advice.dense
-    judged = chosen.on_judging
-    low, high = judged.points_lost_on_others(n_test, LEVEL)
-    kept = ", ".join(
-        f"keeps {after / before:.1%} of the {name} ({before / after:.2f} times fewer)"
-        for name, before, after in (
-            ("macs", dense.macs, chosen.macs),
-            ("parameters", dense.parameters, chosen.parameters),
-        )
+def _told(advice: "Advice", prediction: "Prediction", n_test: int) -> str:
+    kept = advice.chosen.cost / advice.dense.cost
+    said = ", ".join(
+        f"keeps {share:.1%} of the {name} ({1 / share:.2f} times fewer)"
+        for name, share in (("macs", kept.macs), ("parameters", kept.parameters))
     )
     return (
-        f"Advised: {kept}. Predicted, without training: {judged.points_lost:.2f} points of "
-        f"accuracy lost on {judged.n_images} held-out images that nothing was chosen on; on the "
-        f"{n_test} test images between {low:.2f} and {high:.2f} ({LEVEL:.0%} interval)."
+        f"Advised: {said}. Predicted, without training: {prediction.points_lost:.2f} points of "
+        f"accuracy lost on {prediction.on.n_images} held-out images that the layers were not "
+        f"chosen on together; on the {n_test} test images between {prediction.low:.2f} and "
+        f"{prediction.high:.2f} ({prediction.level:.0%} interval)."
     )
 
 
@@ -241,11 +238,7 @@ def _budget(
         return Budget("macs", share=_share("--macs", macs))
     if parameters is not None:
         return Budget("parameters", share=_share("--parameters", parameters))
-    if measure == "macs":
-        return Budget("macs", max_drop=max_drop)
-    if measure == "parameters":
-        return Budget("parameters", max_drop=max_drop)
-    raise UserError(f"--measure {measure}: choose macs or parameters")
+    return Budget(cast("Measure", measure), max_drop=max_drop)
 
 
 def _share(option: str, text: str) -> float:

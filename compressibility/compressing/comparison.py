@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from compressibility.compressing.cost import Cost, cost_of
 from compressibility.compressing.judgement import Judgement
-from compressibility.networks.kernels import find_kernels
 from compressibility.networks.latency import Latency, latencies
 from compressibility.networks.peak_memory import peak_activations
 
@@ -18,16 +17,14 @@ class Side:
 
     Attributes:
         judgement: Its answers to the test images, against those of the dense network.
-        parameters: All that training changes.
-        macs: Multiply-accumulates of convolutions and linear layers, for one image.
+        cost: See `compressibility.compressing.cost.cost_of`.
         bytes: Of its file of weights, float32.
         latency: Of a batch.
         peak_activations: Bytes, of the same batch.
     """
 
     judgement: Judgement
-    parameters: int
-    macs: int
+    cost: Cost
     bytes: int
     latency: Latency
     peak_activations: int
@@ -73,8 +70,7 @@ def compared(
     dense, compressed = (
         Side(
             judgement=judgement,
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            macs=macs_of(network, batch[:1]),
+            cost=cost_of(network, batch[:1]),
             bytes=len(serialize({n: t.contiguous() for n, t in network.state_dict().items()})),
             latency=latency,
             peak_activations=peak_activations(network, batch),
@@ -82,10 +78,3 @@ def compared(
         for network, judgement, latency in zip(networks, judgements, times, strict=True)
     )
     return Comparison(dense, compressed)
-
-
-def macs_of(network: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulates of all convolutions and linear layers, for one image."""
-    with torch.no_grad():
-        kernels = find_kernels(network, example, kinds=("Conv2d", "Linear"))
-    return sum(kernel.macs for kernel in kernels)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Generator, nn
@@ -10,18 +11,19 @@ from torch import Generator, nn
 from compressibility.compressing import card, figure, folder
 from compressibility.compressing.comparison import Comparison, compared
 from compressibility.compressing.measured import Measured
-from compressibility.compressing.options import decompositions_of
+from compressibility.compressing.options import covariances, decompositions_of
 from compressibility.compressing.realised import Judge, realised
-from compressibility.compressing.recipe import CompressionRecipe, RecipeError
+from compressibility.compressing.recipe import CompressionRecipe, RecipeError, Truncated
 from compressibility.errors import UserError, nearest
 from compressibility.files import write_whole
 from compressibility.networks.copies import copied
 from compressibility.networks.training import Progress, Recipe, train
 from compressibility.store.keys import content_key
+from compressibility.tensors.arrays import Floats
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.modes import Cut
 
-FINE_TUNING_RATE = 0.2
+FINE_TUNING_RATE: Final = 0.2
 """Share of the experiment's peak learning rate that fine-tuning peaks at."""
 
 
@@ -32,14 +34,12 @@ class Compressed:
     Attributes:
         network: On the CPU, in evaluation mode.
         comparison: Dense against compressed.
-        fine_tuning: The recipe of the training that followed the truncation; None without any.
-        not_written: What the folder lacks, and why.
+        not_written: What the folder lacks, by name, and why.
     """
 
     network: nn.Module
     comparison: Comparison
-    fine_tuning: Recipe | None
-    not_written: tuple[str, ...]
+    not_written: dict[str, str]
 
 
 def chains_of(recipe: CompressionRecipe, measured: Measured) -> dict[str, Chain]:
@@ -61,29 +61,36 @@ def chains_of(recipe: CompressionRecipe, measured: Measured) -> dict[str, Chain]
                 "this dataset"
             )
     known = [kernel.layer for kernel in subject.layers]
-    chains = {}
-    for layer, each in recipe.layers.items():
+    for layer in recipe.layers:
         if layer not in known:
             raise RecipeError(f"the recipe truncates {layer!r}: {nearest(layer, known)}")
-        cut = Cut.parse(each.cut).label
-        decompositions = decompositions_of(subject, layer, (cut,))
-        if not decompositions:
-            raise RecipeError(
-                f"cut {each.cut} of {layer}: two plain layers do not realise it; choose another"
-            )
-        if (cut, each.metric) not in decompositions:
-            raise RecipeError(
-                f"{layer} is truncated in the metric of its {each.metric}, for which training "
-                "images are needed: there are none"
-            )
-        decomposition = decompositions[cut, each.metric]
-        if each.rank > decomposition.size:
-            raise RecipeError(
-                f"rank {each.rank} exceeds the {decomposition.size} Schmidt values of cut "
-                f"{each.cut} of {layer}"
-            )
-        chains[layer] = decomposition.chain(each.rank)
-    return chains
+    of_outputs = [layer for layer, each in recipe.layers.items() if each.metric == "outputs"]
+    patches = covariances(subject, of_outputs) if of_outputs else {}
+    return {
+        layer: _chain(layer, each, subject.kernel(layer), patches.get(layer))
+        for layer, each in recipe.layers.items()
+    }
+
+
+def _chain(layer: str, each: Truncated, kernel: Floats, patches: Floats | None) -> Chain:
+    cut = Cut.parse(each.cut).label
+    decompositions = decompositions_of(kernel, (cut,), patches)
+    if not decompositions:
+        raise RecipeError(
+            f"cut {each.cut} of {layer}: two plain layers do not realise it; choose another"
+        )
+    if (cut, each.metric) not in decompositions:
+        raise RecipeError(
+            f"{layer} is truncated in the metric of its {each.metric}, for which training images "
+            "are needed: there are none"
+        )
+    decomposition = decompositions[cut, each.metric]
+    if each.rank > decomposition.size:
+        raise RecipeError(
+            f"rank {each.rank} exceeds the {decomposition.size} Schmidt values of cut {each.cut} "
+            f"of {layer}"
+        )
+    return decomposition.chain(each.rank)
 
 
 def fine_tuning(measured: Measured, epochs: int) -> Recipe | None:
@@ -115,7 +122,7 @@ def compress(
     epochs: int = 0,
     batch: int = 1,
     state_folder: Path,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[str, Progress | None], None] = lambda *_: None,
 ) -> Compressed:
     """Build the network of a recipe, compare it with the dense one, and write it to a folder.
 
@@ -128,7 +135,7 @@ def compress(
         epochs: Of fine-tuning; its state is kept after each, and it goes on from there.
         batch: Images of the batch that is timed.
         state_folder: Where that state is kept.
-        report: Called after every epoch.
+        report: Called with what is begun, and with every epoch.
 
     Raises:
         RecipeError: The recipe does not fit.
@@ -138,6 +145,7 @@ def compress(
     subject, images = measured.subject, measured.images
     tuning = fine_tuning(measured, epochs)
     with folder.written(out) as aside:
+        report("building the network", None)
         network = realised(subject, chains_of(recipe, measured))
         if tuning is not None:
             content = {"recipe": recipe.json(), "epochs": epochs}
@@ -148,27 +156,28 @@ def compress(
                 Generator().manual_seed(subject.seed),
                 device=torch.device(subject.device),
                 state_file=state_folder / f"fine-tuning-{content_key(content, {})[:16]}.pt",
-                report=report,
+                report=lambda progress: report("fine-tuning", progress),
             )
         network = network.to(subject.device).eval()
+        report("asking the test images", None)
         judge = Judge(subject, subject.images, subject.labels)
+        judgements = judge.dense, judge.judge(network)
+        report("timing", None)
         dense = copied(subject.network).to(subject.device).eval()
-        comparison = compared(
-            (dense, network),
-            (judge.dense, judge.judge(network)),
-            subject.images[:batch].to(subject.device),
-        )
+        batch_of_images = subject.images[:batch].to(subject.device)
+        comparison = compared((dense, network), judgements, batch_of_images)
+        report("exporting", None)
         network = network.cpu()
         not_written = folder.save(
             network, aside, lambda sha: _config(measured, recipe, sha), subject.images[:2].clone()
         )
         recipe.save(aside / "recipe.json")
-        if figure.drawn(recipe.front, aside / "front.svg", comparison=comparison) is None:
-            not_written += ("no front.svg: matplotlib is not installed",)
-        found = Compressed(network, comparison, tuning, not_written)
-        text = card.text(measured, recipe, found.comparison, tuning, not_written)
+        path = aside / "front.svg"
+        if not figure.drawn(recipe.front, path, measure=recipe.measure, comparison=comparison):
+            not_written[path.name] = "matplotlib is not installed"
+        text = card.text(measured, recipe, comparison, tuning, not_written)
         write_whole(aside / "README.md", text.encode())
-    return found
+    return Compressed(network, comparison, not_written)
 
 
 def _config(measured: Measured, recipe: CompressionRecipe, sha256: str) -> folder.Config:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from compressibility.compressing.comparison import Comparison
+from compressibility.compressing.cost import Measure
 from compressibility.compressing.recipe import FrontPoint
 from compressibility.files import replaced
 
@@ -13,7 +14,7 @@ def drawn(
     front: Sequence[FrontPoint],
     path: Path,
     *,
-    measure: str = "macs",
+    measure: Measure,
     comparison: Comparison | None = None,
 ) -> Path | None:
     """Draw the front as SVG; None where matplotlib is not installed.
@@ -21,7 +22,7 @@ def drawn(
     Args:
         front: Everything that was tried.
         path: Of the figure.
-        measure: What lies along the horizontal axis, ``macs`` or ``parameters``.
+        measure: What lies along the horizontal axis.
         comparison: What was measured of the network that was built, if it was.
     """
     if find_spec("matplotlib") is None:
@@ -32,7 +33,7 @@ def drawn(
     axes = figure.add_subplot()
     axes.axhline(0, color="black", linestyle="--", linewidth=1, label="dense network")
     if front:
-        shares = [100 * (each.macs if measure == "macs" else each.parameters) for each in front]
+        shares = [100 * each.kept.of(measure) for each in front]
         lost = [each.prediction.points_lost for each in front]
         ends = (
             [each.prediction.points_lost - each.prediction.low for each in front],
@@ -44,11 +45,9 @@ def drawn(
             label=f"predicted, with {level} interval",
         )  # fmt: skip
     if comparison is not None:
-        small, dense = comparison.compressed, comparison.dense
-        kept = small.macs / dense.macs if measure == "macs" else small.parameters / dense.parameters
-        axes.plot(
-            100 * kept, -small.judgement.points_lost, "s", color="#D55E00", label="as measured"
-        )
+        kept = comparison.compressed.cost / comparison.dense.cost
+        gained = -comparison.compressed.judgement.points_lost
+        axes.plot(100 * kept.of(measure), gained, "s", color="#D55E00", label="as measured")
     names = {"macs": "multiply-accumulates", "parameters": "parameters"}
     axes.set_xlabel(f"{names[measure]} kept, % of the dense network's")
     axes.set_ylabel("test accuracy less the dense network's, points")

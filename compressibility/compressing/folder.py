@@ -2,32 +2,35 @@
 
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import cattrs
 import numpy as np
 import torch
-from cattrs.strategies import configure_tagged_union
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from compressibility.compressing.documents import document, structured
 from compressibility.compressing.recipe import Truncated
 from compressibility.errors import ForeignError, UserError, foreign
 from compressibility.files import WriteError, write_whole
+from compressibility.networks import architectures
 from compressibility.networks.architectures import Architecture
+from compressibility.networks.checkpoints import misfit
 from compressibility.networks.compression import compress
 from compressibility.networks.imported import BuilderError
 from compressibility.networks.kernels import kernel_array
 from compressibility.tensors.chains import Chain
-from compressibility.tensors.schmidt import decompose
+from compressibility.tensors.factors import chain_of
+from compressibility.tensors.modes import Cut, matrix_shape
 from compressibility.version import __version__
 
 VERSION: Final = 1
@@ -82,7 +85,7 @@ class Config:
 
     def json(self) -> str:
         """As JSON."""
-        architecture = {"kind": type(self.architecture).__name__, **asdict(self.architecture)}
+        architecture = architectures.as_data(self.architecture)
         return json.dumps(asdict(self) | {"architecture": architecture}, indent=2) + "\n"
 
 
@@ -95,13 +98,10 @@ def written(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WriteError(f"{folder} is there already: give another name, or move it away")
-    aside = folder.with_name(f".{folder.name}.part")
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
-        if folder.exists():
-            folder.rmdir()
         aside.replace(folder)
     except OSError as error:
         raise WriteError(
@@ -113,7 +113,7 @@ def written(folder: Path) -> Iterator[Path]:
 
 def save(
     network: nn.Module, aside: Path, config: Callable[[str], Config], example: Tensor
-) -> tuple[str, ...]:
+) -> dict[str, str]:
     """Write weights, config and exports into a folder.
 
     Args:
@@ -123,7 +123,7 @@ def save(
         example: Images as the network takes them, two or more.
 
     Returns:
-        What could not be written, and why, a line each.
+        What could not be written, by name, and why.
 
     Raises:
         WriteError: A file cannot be written.
@@ -137,14 +137,14 @@ def save(
         with foreign():
             exported = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
     except ForeignError as error:
-        return (f"neither {EXPORTED} nor {ONNX}: torch.export does not take it: {error}",)
+        return dict.fromkeys((EXPORTED, ONNX), f"torch.export does not take the network: {error}")
     torch.export.save(exported, aside / EXPORTED)
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        return (f"no {ONNX}: onnx and onnxscript are not installed",)
+        return {ONNX: "onnx and onnxscript are not installed"}
     program = torch.onnx.export(exported, dynamo=True, verbose=False)
     assert program is not None
     program.save(aside / ONNX)
-    return ()
+    return {}
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -174,13 +174,8 @@ def load(folder: str | Path) -> nn.Module:
             f"the network in {folder} cannot be built: {error} ({folder / EXPORTED} runs without "
             "that: torch.export.load)"
         ) from error
-    own = network.state_dict()
-    strange = sorted(own.keys() ^ tensors.keys())
-    strange += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
-    if strange:
-        raise FolderError(
-            f"{folder / WEIGHTS} does not fit the network of {CONFIG}: {', '.join(strange[:3])}"
-        )
+    if odd := misfit(tensors, network.state_dict()):
+        raise FolderError(f"{folder / WEIGHTS} does not fit the network of {CONFIG}: {odd}")
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -191,8 +186,10 @@ def built(config: Config) -> nn.Module:
         network = config.architecture.build(config.input.shape[0], len(config.classes))
     chains: dict[str, Chain] = {}
     for layer, each in config.layers.items():
-        empty = np.zeros_like(kernel_array(network, layer))
-        chains[layer] = decompose(empty, each.cut).chain(each.rank)
+        shape = kernel_array(network, layer).shape
+        rows, columns = matrix_shape(shape, each.cut)
+        left, right = np.zeros((rows, each.rank)), np.zeros((each.rank, columns))
+        chains[layer] = chain_of(left, right, Cut.parse(each.cut), shape)
     return compress(network, chains)
 
 
@@ -200,27 +197,8 @@ def read_config(folder: Path) -> Config:
     """The config of a folder.
 
     Raises:
-        FolderError: There is none, or it is of a version that is not known.
+        FolderError: There is none, or it is of a version or an architecture that is not known.
     """
     path = folder / CONFIG
-    try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
-        raise FolderError(
-            f"cannot read {path}: {reason}; `compressibility compress` writes such a folder"
-        ) from error
-    if not isinstance(data, dict) or data.get("version") != VERSION:
-        raise FolderError(
-            f"{path} is no config of version {VERSION}: take the version of compressibility that "
-            "made it"
-        )
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    configure_tagged_union(Architecture, converter, tag_name="kind")
-    with suppress(KeyError):
-        try:
-            return converter.structure(data, Config)
-        except cattrs.BaseValidationError as error:
-            reason = "; ".join(cattrs.transform_error(error))
-            raise FolderError(f"{path} is no config: {reason}") from error
-    raise FolderError(f"{path} tells of an architecture that this version does not have")
+    data = document(path, "config", VERSION, "compressibility compress", FolderError)
+    return structured(data, Config, path, "config", FolderError, architectures.converter())

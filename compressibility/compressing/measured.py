@@ -1,10 +1,9 @@
 """A stored dataset with one of its networks and its images: what is to be made smaller."""
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from compressibility.experiments.experiment import Experiment, ExperimentError, from_data
+from compressibility.experiments.experiment import Experiment, ExperimentError, of_dataset
 from compressibility.experiments.networks import Place
 from compressibility.measuring.tasks import Bench
 from compressibility.networks.image_sets import ImageSet
@@ -44,22 +43,14 @@ def measured(path: Path, seed: int, place: Place, images: Path | None = None) ->
         ImagesError: The images cannot be had.
     """
     dataset = netcdf.open_dataset(path)
-    experiment = from_data(json.loads(dataset.attrs["experiment"]))
-    if images is not None:
-        experiment = replace(experiment, images=str(images.resolve()))
+    experiment = of_dataset(dataset, images)
     seeds = dataset["seed"].values.tolist()
     if seed not in seeds:
         raise ExperimentError(
             f"{path} has no seed {seed}: choose from {', '.join(map(str, seeds))}"
         )
     bench = Bench(place)
+    bench.require_network(experiment, seed)
     bench.require_images(experiment, dataset.attrs["images_checksum"])
-    checkpoint = place.cache.checkpoint(experiment.name, seed)
-    if not checkpoint.exists():
-        raise ExperimentError(
-            f"no network of seed {seed} at {checkpoint}: put it there, or choose another seed"
-        )
-    subject = bench.subject(experiment, seed)
-    if subject.weights_hash != str(dataset["weights_hash"].sel(seed=seed).item()):
-        raise ExperimentError(f"{checkpoint} is not the network that was measured: put that there")
+    subject = bench.measured(dataset, experiment, seed)
     return Measured(LayerData(dataset), experiment, subject, bench.images(experiment))

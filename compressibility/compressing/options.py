@@ -9,10 +9,11 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
+from compressibility.compressing.cost import Cost
 from compressibility.errors import UserError
 from compressibility.networks.copies import copied
 from compressibility.networks.image_sizes import ImageSizes, image_sizes
-from compressibility.networks.input_covariance import patch_covariance
+from compressibility.networks.input_covariance import patch_covariances
 from compressibility.store.reading import LayerData, NotMeasuredError
 from compressibility.subjects import Subject
 from compressibility.tensors.arrays import Floats
@@ -26,8 +27,11 @@ COVARIANCE_IMAGES = 1_024
 
 
 Metric: TypeAlias = Literal["weights", "outputs"]
-METRICS: Final[tuple[Metric, ...]] = ("weights", "outputs")
-"""What a truncation of a rank changes least: the kernel, or what the layer gives for its inputs."""
+METRICS: Final[tuple[Metric, ...]] = ("outputs", "weights")
+"""What a truncation of a rank changes least: what the layer gives for its inputs, or its kernel.
+
+Of two that cost and lose alike the first is tried.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,7 @@ class Option:
         cut: Label of the cut; empty for the layer as it is.
         metric: What the truncation changes least.
         rank: Components kept; 0 for the layer as it is.
-        parameters: Entries of the kernel, or of the two small kernels that realise it.
-        macs: Multiply-accumulates of those for one image.
+        cost: Of the kernel, or of the two small kernels that realise the truncation.
         loss: Share of the held-out images that the network loses, less those it gains, with this
             layer alone truncated.
     """
@@ -49,8 +52,7 @@ class Option:
     cut: str
     metric: Metric
     rank: int
-    parameters: int
-    macs: int
+    cost: Cost
     loss: float
 
     @property
@@ -113,56 +115,70 @@ def layers_of(
             )
     losses = held_out_losses(data, subject.seed)
     sizes = image_sizes(subject.network, subject.images[:1], names)
+    free = [name for name in names if not any(fnmatchcase(name, each) for each in excluded)]
+    patches = covariances(subject, free)
     found = {}
     for kernel in subject.layers:
         name = kernel.layer
-        dense = Option(name, "", "weights", 0, kernel.parameters, kernel.macs, 0.0)
-        options, decompositions = [dense], {}
-        if not any(fnmatchcase(name, pattern) for pattern in excluded):
-            ranks = data["rank"].sel(layer=name, seed=subject.seed)
-            cuts = [cut for cut in data.modes if np.isfinite(ranks.sel(mode=cut)).any()]
-            decompositions = decompositions_of(subject, name, cuts)
-            for (cut, metric), decomposition in decompositions.items():
-                options += _along(
-                    decomposition,
-                    metric,
-                    dense,
-                    ranks.sel(mode=cut),
-                    losses[metric].sel(layer=name, mode=cut),
-                    sizes[name],
-                    groups=kernel.groups,
-                    multiple_of=multiple_of,
-                )
+        dense = Option(name, "", "weights", 0, Cost(kernel.parameters, kernel.macs), 0.0)
+        ranks = data["rank"].sel(layer=name, seed=subject.seed)
+        cuts = [cut for cut in data.modes if np.isfinite(ranks.sel(mode=cut)).any()]
+        decompositions = (
+            decompositions_of(subject.kernel(name), cuts, patches.get(name)) if name in free else {}
+        )
+        options = [dense]
+        for (cut, metric), decomposition in decompositions.items():
+            options += _along(
+                decomposition,
+                metric,
+                dense,
+                ranks.sel(mode=cut),
+                losses[metric].sel(layer=name, mode=cut),
+                sizes[name],
+                groups=kernel.groups,
+                multiple_of=multiple_of,
+            )
         found[name] = Layer(tuple(options), decompositions)
     return found
 
 
-def decompositions_of(
-    subject: Subject, layer: str, cuts: Iterable[str]
-) -> dict[tuple[str, Metric], Factors]:
-    """One layer along those of some cuts that two plain layers realise, in each metric.
+def covariances(subject: Subject, layers: Iterable[str]) -> dict[str, Floats]:
+    """The `patch_covariances` of some layers, over the first `COVARIANCE_IMAGES` training images.
 
-    The metric of the outputs is that of the first `COVARIANCE_IMAGES` training images; without
-    training images there is none.
+    None without training images.
     """
-    kernel = subject.kernel(layer)
+    if subject.training_images is None:
+        return {}
+    images, _ = subject.training_images(COVARIANCE_IMAGES)
+    network = copied(subject.network).to(subject.device)
+    return patch_covariances(network, images.to(subject.device), layers)
+
+
+def decompositions_of(
+    kernel: Floats, cuts: Iterable[str], patches: Floats | None
+) -> dict[tuple[str, Metric], Factors]:
+    """A kernel along those of some cuts that two plain layers realise, in each metric.
+
+    Args:
+        kernel: Shape (out, in, kh, kw).
+        cuts: Their labels.
+        patches: What the layer sees, shape (in, kh, kw, in, kh, kw); None for the metric of the
+            weights alone.
+    """
     plain = {cut: decompose(kernel, cut) for cut in cuts}
     plain = {cut: each for cut, each in plain.items() if all(n == 1 for n in each.chain(1).repeats)}
     found: dict[tuple[str, Metric], Factors] = {(cut, "weights"): plain[cut] for cut in plain}
-    if plain and subject.training_images is not None:
-        images, _ = subject.training_images(COVARIANCE_IMAGES)
-        network = copied(subject.network).to(subject.device)
-        patches = patch_covariance(network, images.to(subject.device), layer)
+    if patches is not None:
         for cut, each in plain.items():
-            seen = covariance_seen(patches, each.cut)
-            found[cut, "outputs"] = whitened(each, seen)
+            found[cut, "outputs"] = whitened(each, covariance_seen(patches, each.cut))
     return found
 
 
 def held_out_losses(data: LayerData, seed: int) -> dict[Metric, xr.DataArray]:
     """Share of the held-out images lost, less those gained, (layer, mode, threshold), by metric.
 
-    What was not measured in the metric of the outputs is taken to be as in that of the weights.
+    What was not measured in the metric of the outputs, on as many images, is taken to be as in
+    that of the weights.
 
     Raises:
         NotMeasuredError: The dataset has no held-out counts of this network.
@@ -176,10 +192,17 @@ def held_out_losses(data: LayerData, seed: int) -> dict[Metric, xr.DataArray]:
     plain = -data.held_out_accuracy_change.sel(seed=seed)
     if not data.has_table("whitened"):
         return {"weights": plain, "outputs": plain}
-    images = data["whitened_n_held_out"].sel(seed=seed)
-    before = data["held_out_baseline_n_correct"] / data["held_out_n_images"]
-    found = data["whitened_held_out_n_correct"].sel(seed=seed) / images.where(images > 0)
-    return {"weights": plain, "outputs": (before.sel(seed=seed) - found).fillna(plain)}
+    images, right, found = (
+        data[name].sel(seed=seed)
+        for name in (
+            "held_out_n_images",
+            "held_out_baseline_n_correct",
+            "whitened_held_out_n_correct",
+        )
+    )
+    alike = data["whitened_n_held_out"].sel(seed=seed) == images
+    outputs = ((right - found) / images).where(alike)
+    return {"weights": plain, "outputs": outputs.fillna(plain)}
 
 
 def _along(
@@ -206,5 +229,6 @@ def _along(
             chain = decomposition.chain(raised)
             macs = sum(chain.macs(s.outputs, inputs=s.inputs, groups=groups) for s in sizes)
             cut = decomposition.cut.label
-            found[raised] = Option(dense.layer, cut, metric, raised, chain.parameters, macs, loss)
-    return [o for o in found.values() if o.parameters < dense.parameters and o.macs < dense.macs]
+            cost = Cost(chain.parameters, macs)
+            found[raised] = Option(dense.layer, cut, metric, raised, cost, loss)
+    return [option for option in found.values() if option.cost.is_below(dense.cost)]

@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
-
-import cattrs
+from typing import Final
 
 from compressibility.compressing.advice import Advice, Candidate
+from compressibility.compressing.cost import Cost, Measure
+from compressibility.compressing.documents import document, structured
 from compressibility.compressing.judgement import Judgement
 from compressibility.compressing.options import Metric
-from compressibility.compressing.search import Measure
 from compressibility.errors import UserError
 from compressibility.files import write_whole
 from compressibility.store.keys import content_key
@@ -40,7 +39,8 @@ class Prediction:
     """What a recipe's network is expected to lose on the test images.
 
     Attributes:
-        points_lost: Points of accuracy lost on the images that nothing was chosen on.
+        points_lost: Points of accuracy lost on the held-out images that the layers were not chosen
+            on together.
         low: Lower end of the interval for the test images.
         high: Upper end.
         level: How often the interval holds what is found, about.
@@ -59,13 +59,11 @@ class FrontPoint:
     """A network that was tried: what it keeps of the dense one, and what it is expected to lose.
 
     Attributes:
-        parameters: Share kept.
-        macs: Share kept.
+        kept: Shares of the dense network's cost.
         prediction: Without any training.
     """
 
-    parameters: float
-    macs: float
+    kept: Cost
     prediction: Prediction
 
 
@@ -79,7 +77,7 @@ class CompressionRecipe:
         weights_hash: SHA-256 of the network.
         images_checksum: Of the images that it was measured on.
         budget: What was asked for, in words.
-        measure: What it limits, ``macs`` or ``parameters``.
+        measure: What it limits.
         layers: Module path to truncation; the other layers stay as they are.
         prediction: Without any training; None where a recipe is written or edited by hand.
         front: Everything that was tried, by falling cost.
@@ -135,8 +133,7 @@ def recipe_of(
         prediction=prediction_of(advice.chosen, n_test),
         front=tuple(
             FrontPoint(
-                parameters=each.parameters / advice.dense.parameters,
-                macs=each.macs / advice.dense.macs,
+                kept=each.cost / advice.dense.cost,
                 prediction=prediction_of(each, n_test),
             )
             for each in advice.front
@@ -156,35 +153,15 @@ def read_recipe(path: Path) -> CompressionRecipe:
 
     Raises:
         RecipeError: The file is none, or of a version that is not known.
+        UserError: A cut is none.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
-        raise RecipeError(
-            f"cannot read the recipe {path}: {reason}; `compressibility advise` writes one"
-        ) from error
-    if not isinstance(data, dict) or data.get("version") != VERSION:
-        raise RecipeError(
-            f"{path} is no recipe of version {VERSION}: `compressibility advise` writes one"
-        )
+    data = document(path, "recipe", VERSION, "compressibility advise", RecipeError)
     told = {name: value for name, value in data.items() if name != "identity"}
-    recipe = _structured(told, path)
+    recipe = structured(told, CompressionRecipe, path, "recipe", RecipeError)
     for layer, each in recipe.layers.items():
         Cut.parse(each.cut)
         if each.rank < 1:
             raise RecipeError(f"{path}: rank {each.rank} of {layer} is below 1")
     if data.get("identity") != content_key(told, {}):
-        return _structured(
-            told | {"prediction": None, "front": [], "budget": "edited by hand"}, path
-        )
+        return replace(recipe, prediction=None, front=(), budget="edited by hand")
     return recipe
-
-
-def _structured(data: Mapping[str, Any], path: Path) -> CompressionRecipe:
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    try:
-        return converter.structure(data, CompressionRecipe)
-    except cattrs.BaseValidationError as error:
-        reason = "; ".join(cattrs.transform_error(error))
-        raise RecipeError(f"{path} is no recipe: {reason}") from error

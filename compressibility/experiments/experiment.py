@@ -1,16 +1,17 @@
 """An experiment as data: networks of one architecture on one image set, and what is measured."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import cattrs
-from cattrs.strategies import configure_tagged_union
+import xarray as xr
 
 from compressibility.errors import UserError
 from compressibility.evaluation import Precision
-from compressibility.networks import image_sets
+from compressibility.networks import architectures, image_sets
 from compressibility.networks.architectures import Architecture
 from compressibility.networks.training import Recipe
 from compressibility.quantities.controls import Controls
@@ -87,12 +88,11 @@ class Experiment:
 
     def as_data(self) -> dict[str, Any]:
         """Every setting, as data that JSON can hold; what is not set leaves no trace."""
-        architecture = {"kind": type(self.architecture).__name__, **asdict(self.architecture)}
         data = {
             "name": self.name,
             "title": self.title,
             "images": self.images_name,
-            "architecture": architecture,
+            "architecture": architectures.as_data(self.architecture),
             "recipe": None if self.recipe is None else asdict(self.recipe),
             "seeds": self.seeds,
             "plans": {plan.table: asdict(plan) for plan in self.plans},
@@ -128,8 +128,7 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
             "it is of a network of one's own, of which the dataset keeps no weights: it cannot be "
             "measured again from here"
         )
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    configure_tagged_union(Architecture, converter, tag_name="kind")
+    converter = architectures.converter()
     try:
         plans = {
             table: converter.structure(plan, PLANNED[table])
@@ -146,6 +145,20 @@ def from_data(data: Mapping[str, Any]) -> Experiment:
         f"the dataset tells of settings that this version of compressibility does not have "
         f"({reason}): take the version that measured it"
     )
+
+
+def of_dataset(dataset: xr.Dataset, images: Path | None = None) -> Experiment:
+    """The experiment that a dataset has measured.
+
+    Args:
+        dataset: A layer dataset.
+        images: The folder of images of one's own, if it has been moved.
+
+    Raises:
+        ExperimentError: As for `from_data`.
+    """
+    experiment = from_data(json.loads(dataset.attrs["experiment"]))
+    return experiment if images is None else replace(experiment, images=str(images.resolve()))
 
 
 def on_folder(experiment: Experiment, folder: Path) -> Experiment:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -104,6 +105,31 @@ class Bench:
             found = networks.subject(experiment, seed, self.images(experiment), self.place)
             self._subject = (experiment, seed, found)
         return self._subject[2]
+
+    def require_network(self, experiment: Experiment, seed: int) -> Path:
+        """The checkpoint of one seed.
+
+        Raises:
+            ExperimentError: It is not there.
+        """
+        path = self.place.cache.checkpoint(experiment.name, seed)
+        if not path.exists():
+            raise ExperimentError(f"no network of seed {seed} at {path}: put it there")
+        return path
+
+    def measured(self, dataset: xr.Dataset, experiment: Experiment, seed: int) -> Subject:
+        """The network of one seed that a dataset has measured.
+
+        Raises:
+            ExperimentError: The checkpoint is not there, or is of another network.
+        """
+        path = self.require_network(experiment, seed)
+        subject = self.subject(experiment, seed)
+        if subject.weights_hash != str(dataset["weights_hash"].sel(seed=seed).item()):
+            raise ExperimentError(
+                f"{path} is not the network that was measured: put that one there"
+            )
+        return subject
 
     def require_images(self, experiment: Experiment, checksum: str) -> None:
         """Refuse other images than those that a dataset was measured on.

@@ -135,12 +135,10 @@ def verify(
     every = [*_truncations(dataset), *_perturbations(dataset)]
     if not every:
         raise ExperimentError("nothing is measured yet, nothing to verify")
-    for seed in sorted({variant.seed for variant in every}):
-        path = place.cache.checkpoint(experiment.name, seed)
-        if not path.exists():
-            raise ExperimentError(f"no network of seed {seed} at {path}: put it there to verify it")
-    image_sets.require_present(experiment.images, place.images)
     bench = Bench(place)
+    for seed in sorted({variant.seed for variant in every}):
+        bench.require_network(experiment, seed)
+    image_sets.require_present(experiment.images, place.images)
     bench.require_images(experiment, dataset.attrs["images_checksum"])
     drawn = rng.choice(len(every), min(sample, len(every)), replace=False)
     chosen = sorted(every[index] for index in drawn.tolist())
@@ -148,11 +146,8 @@ def verify(
     recomputed: _Recomputed | None = None
     for number, variant in enumerate(chosen, start=1):
         if recomputed is None or recomputed.subject.seed != variant.seed:
-            recomputed = _Recomputed(bench.subject(experiment, variant.seed), experiment)
-            held = str(dataset["weights_hash"].sel(seed=variant.seed).item())
-            if recomputed.subject.weights_hash != held:
-                path = place.cache.checkpoint(experiment.name, variant.seed)
-                raise ExperimentError(f"{path} is not the network that was measured")
+            subject = bench.measured(dataset, experiment, variant.seed)
+            recomputed = _Recomputed(subject, experiment)
         held_there = dataset.sel(seed=variant.seed, layer=variant.layer)
         checks.append(recomputed.check(variant, held_there))
         report(number, len(chosen))

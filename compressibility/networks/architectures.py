@@ -1,9 +1,12 @@
 """The networks that are measured, those trained here initialised from a generator."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import cattrs
 import torch
+from cattrs.strategies import configure_tagged_union
 from torch import Generator, nn
 
 from compressibility.errors import UserError
@@ -87,6 +90,21 @@ class ResNet50:
 
 
 Architecture = VanillaCNN | ResNet50 | Imported
+
+
+def as_data(architecture: Architecture) -> dict[str, Any]:
+    """An architecture as data that JSON can hold; `converter` reads it."""
+    return {"kind": type(architecture).__name__, **asdict(architecture)}
+
+
+def converter() -> cattrs.Converter:
+    """From data to what it tells of, architectures by their ``kind``; nothing else may stand there.
+
+    It raises `cattrs.BaseValidationError`, and KeyError where the kind is unknown.
+    """
+    found = cattrs.Converter(forbid_extra_keys=True)
+    configure_tagged_union(Architecture, found, tag_name="kind")
+    return found
 
 
 def initialised(

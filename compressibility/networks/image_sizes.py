@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.networks.kernels import evaluation_mode, kernel_layer
+from compressibility.networks.watching import watched
 from compressibility.networks.wrappers import uncompiled
 
 
@@ -37,21 +38,13 @@ def image_sizes(
     {'1': (ImageSizes(inputs=(4, 4), outputs=(2, 2)),)}
     """
     found: dict[str, list[ImageSizes]] = {layer: [] for layer in layers}
-    handles = []
-    for layer, calls in found.items():
 
-        def note(
-            _: nn.Module, inputs: tuple[Any, ...], output: Tensor, calls: list[ImageSizes] = calls
-        ) -> None:
-            calls.append(ImageSizes(_size(inputs[0]), _size(output)))
+    def note(layer: str, given: tuple[Any, ...], output: Tensor) -> None:
+        found[layer].append(ImageSizes(_size(given[0]), _size(output)))
 
-        handles.append(kernel_layer(model, layer).register_forward_hook(note, prepend=True))
-    try:
-        with evaluation_mode(model), torch.no_grad(), uncompiled():
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    modules = {layer: kernel_layer(model, layer) for layer in found}
+    with watched(modules, note), evaluation_mode(model), torch.no_grad(), uncompiled():
+        model(example)
     return {layer: tuple(calls) for layer, calls in found.items()}
 
 

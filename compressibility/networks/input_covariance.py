@@ -1,54 +1,66 @@
 """What the layers of a network see: the covariance of the patches that their kernels multiply."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's own name for it
 
 from compressibility.networks.geometry import Geometry
 from compressibility.networks.kernels import evaluation_mode, kernel_layer
+from compressibility.networks.watching import watched
 from compressibility.networks.wrappers import uncompiled
 from compressibility.tensors.arrays import Floats
 
 
-def patch_covariance(
-    model: nn.Module, images: Tensor, layer: str, *, batch_size: int = 64
-) -> Floats:
-    """The uncentred covariance of the patches of one convolution, over images, positions, groups.
+def patch_covariances(
+    model: nn.Module, images: Tensor, layers: Iterable[str], *, batch_size: int = 64
+) -> dict[str, Floats]:
+    """The uncentred covariances of the patches of some convolutions, in one pass over images.
+
+    Each is over images, positions, groups, and the layer's calls.
 
     Args:
         model: In any mode; it answers in evaluation mode and is left as it is.
         images: As the network takes them, (N, ...), on its device.
-        layer: Module path of a ``Conv2d``.
+        layers: Module paths of ``Conv2d`` layers.
         batch_size: Images of one pass.
 
     Returns:
-        float64, shape (IN / groups, KH, KW, IN / groups, KH, KW).
+        By layer, float64, shape (IN / groups, KH, KW, IN / groups, KH, KW); not a number where the
+        layer was never called.
 
     Raises:
-        UserError: The layer is unknown or not measurable.
+        UserError: A layer is unknown or not measurable.
     """
-    convolution = kernel_layer(model, layer)
-    assert isinstance(convolution, nn.Conv2d)
-    size = convolution.weight[0].numel()
-    total = torch.zeros(size, size, dtype=torch.float64, device=images.device)
-    count = 0
+    modules = {layer: _convolution(model, layer) for layer in layers}
+    totals, counts = {}, dict.fromkeys(modules, 0)
+    for layer, module in modules.items():
+        size = module.weight[0].numel()
+        totals[layer] = torch.zeros(size, size, dtype=torch.float64, device=images.device)
 
-    def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal count
-        patches = _patches(convolution, inputs[0].detach().double())
-        total.addmm_(patches, patches.T)
-        count += patches.shape[1]
+    def add(layer: str, given: tuple[Any, ...], _: Tensor) -> None:
+        patches = _patches(modules[layer], given[0].double())
+        totals[layer].addmm_(patches, patches.T)
+        counts[layer] += patches.shape[1]
 
-    handle = convolution.register_forward_pre_hook(add)
-    try:
-        with evaluation_mode(model), torch.no_grad(), uncompiled():
-            for batch in torch.split(images, batch_size):
-                model(batch)
-    finally:
-        handle.remove()
-    shape = tuple(convolution.weight.shape[1:])
-    found: Floats = (total / max(count, 1)).cpu().numpy().reshape(*shape, *shape)
-    return found
+    with watched(modules, add), evaluation_mode(model), torch.no_grad(), uncompiled():
+        for batch in torch.split(images, batch_size):
+            model(batch)
+    return {
+        layer: (totals[layer] / (counts[layer] or float("nan")))
+        .reshape(*module.weight.shape[1:], *module.weight.shape[1:])
+        .cpu()
+        .numpy()
+        for layer, module in modules.items()
+    }
+
+
+def _convolution(model: nn.Module, layer: str) -> nn.Conv2d:
+    module = kernel_layer(model, layer)
+    assert isinstance(module, nn.Conv2d)
+    return module
 
 
 def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:

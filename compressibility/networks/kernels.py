@@ -1,7 +1,7 @@
 """The kernels of a network: finding them, reading them, replacing them and putting them back."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from compressibility.errors import ForeignError, UserError, foreign, nearest
 from compressibility.networks.refusals import KINDS, kind_of, refusal_in, refusals
+from compressibility.networks.watching import watched
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
 
@@ -238,27 +239,23 @@ def _output_positions(
     require_initialised(model)
     positions: dict[str, int] = {}
 
-    def counting(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def count(module: nn.Module, _: Any, output: Tensor) -> None:
-            positions[layer] = positions.get(layer, 0) + output.numel() // _shape(module)[0]
+    def count(layer: str, _: Any, output: Tensor) -> None:
+        positions[layer] = positions.get(layer, 0) + output.numel() // _shape(layers[layer])[0]
 
-        return count
-
-    handles = [
-        module.register_forward_hook(counting(layer), prepend=True)
-        for layer, module in layers.items()
-    ]
     try:
-        with foreign(), evaluation_mode(model), torch.no_grad(), uncompiled():
+        with (
+            watched(layers, count),
+            foreign(),
+            evaluation_mode(model),
+            torch.no_grad(),
+            uncompiled(),
+        ):
             model(example_input)
     except ForeignError as error:
         raise UserError(
             f"the network does not take an example of shape {tuple(example_input.shape)}, "
             f"{example_input.dtype}: {error}"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return positions
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from compressibility.errors import UserError
 from compressibility.evaluation import Evaluation, Truncations
 from compressibility.networks.copies import copied
-from compressibility.networks.input_covariance import patch_covariance
+from compressibility.networks.input_covariance import patch_covariances
 from compressibility.quantities import cuts
 from compressibility.quantities.quantity import Scope, Values
 from compressibility.quantities.truncations import answers
@@ -23,7 +23,7 @@ from compressibility.tensors.factors import Factors
 from compressibility.tensors.modes import distinct_cuts
 from compressibility.tensors.schmidt import decompose
 from compressibility.tensors.thresholds import THRESHOLDS, ranks_at, require_thresholds
-from compressibility.tensors.whitened import covariance_seen, output_error, whitened
+from compressibility.tensors.whitened import covariance_seen, output_errors, whitened
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class WhitenedTruncation:
         kernel = subject.kernel(layer)
         [(images, _)] = subject.training_batches(self.images)
         network = copied(subject.network).to(subject.device).eval()
-        patches = patch_covariance(network, images.to(subject.device), layer)
+        [patches] = patch_covariances(network, images.to(subject.device), [layer]).values()
         truncations, errors = [], []
         for cut in distinct_cuts(kernel.shape):
             plain = decompose(kernel, cut)
@@ -126,14 +126,14 @@ def _errors(
 ) -> dict[str, Floats]:
     """Relative errors of weights and outputs, a column each, along the ranks."""
     norm = float(np.linalg.norm(kernel)) or 1.0
-    by_rank = {
-        rank: (
-            float(np.linalg.norm(kernel - seen.truncated(rank))) / norm,
-            output_error(kernel, seen.truncated(rank), patches),
-            output_error(kernel, plain.truncated(rank), patches),
-        )
-        for rank in set(ranks)
+    distinct = sorted(set(ranks))
+    for_outputs, for_weights = (
+        [each.truncated(rank) for rank in distinct] for each in (seen, plain)
+    )
+    columns = {
+        "whitened_relative_error": [np.linalg.norm(kernel - k) / norm for k in for_outputs],
+        "whitened_output_error": output_errors(kernel, for_outputs, patches),
+        "output_error": output_errors(kernel, for_weights, patches),
     }
-    columns = np.array([by_rank[rank] for rank in ranks]).T
-    names = ("whitened_relative_error", "whitened_output_error", "output_error")
-    return dict(zip(names, columns, strict=True))
+    places = np.searchsorted(distinct, ranks)
+    return {name: np.asarray(values)[places] for name, values in columns.items()}

@@ -54,10 +54,7 @@ class Factors(ABC):
         return tensorize(left @ right, self.cut, self.shape)
 
     def chain(self, rank: int) -> Chain:
-        """Return the truncated kernel as two small kernels in a row.
-
-        First the modes on the side without OUT, then those with it. It stores rank · (rows +
-        columns) entries, see `compressibility.tensors.schmidt.stored_parameters`.
+        """Return the truncated kernel as two small kernels in a row; see `chain_of`.
 
         Args:
             rank: Components to keep, 1 to n.
@@ -65,20 +62,34 @@ class Factors(ABC):
         Raises:
             ValueError: The rank is not one of 1, …, n.
         """
-        left, right = self.factors(rank)
-        written, other = (
-            # (r, OUT, IN, KH, KW), of which the modes of the other side have size 1
-            kernels.reshape(rank, *(self.shape[m.axis] if m in side.modes else 1 for m in Mode))
-            for side, kernels in ((self.cut, left.T), (self.cut.complement, right))
-        )
-        with_out, without = self.cut, self.cut.complement
-        if Mode.OUT not in self.cut.modes:
-            with_out, without, written, other = without, with_out, other, written
-        # (OUT, IN, r, KH, KW): of the channels of one input, r counts fastest
-        filters = np.moveaxis(written, 0, 2)
-        filters = filters.reshape(len(filters), -1, *filters.shape[3:])
-        first = Link(other[:, 0], _image_modes(without))
-        return Chain((first, Link(filters, _image_modes(with_out))), self.shape)
+        return chain_of(*self.factors(rank), self.cut, self.shape)
+
+
+def chain_of(left: Floats, right: Floats, cut: Cut, shape: Shape) -> Chain:
+    """Return the product of two matrices as two small kernels in a row.
+
+    First the modes on the side without OUT, then those with it. It stores rank · (rows + columns)
+    entries, see `compressibility.tensors.schmidt.stored_parameters`.
+
+    Args:
+        left: Shape (rows, rank).
+        right: Shape (rank, columns).
+        cut: Whose matrix the product is.
+        shape: Shape (out, in, kh, kw) of the kernel.
+    """
+    written, other = (
+        # (r, OUT, IN, KH, KW), of which the modes of the other side have size 1
+        kernels.reshape(-1, *(shape[m.axis] if m in side.modes else 1 for m in Mode))
+        for side, kernels in ((cut, left.T), (cut.complement, right))
+    )
+    with_out, without = cut, cut.complement
+    if Mode.OUT not in cut.modes:
+        with_out, without, written, other = without, with_out, other, written
+    # (OUT, IN, r, KH, KW): of the channels of one input, r counts fastest
+    filters = np.moveaxis(written, 0, 2)
+    filters = filters.reshape(len(filters), -1, *filters.shape[3:])
+    first = Link(other[:, 0], _image_modes(without))
+    return Chain((first, Link(filters, _image_modes(with_out))), shape)
 
 
 def require_rank(rank: int, n: int, cut: Cut, shape: Sequence[int]) -> None:

@@ -66,19 +66,7 @@ class SchmidtDecomposition(Factors):
         return tensorize(matrix, self.cut, self.shape)
 
     def factors(self, rank: int) -> tuple[Floats, Floats]:
-        """Return the two matrices whose product is the matrix of the truncated kernel.
-
-        The Schmidt values are shared evenly, √s to each side.
-
-        Args:
-            rank: Schmidt values to keep, 1 to n.
-
-        Returns:
-            float64 matrices of shapes (rows, rank) and (rank, columns).
-
-        Raises:
-            ValueError: The rank is not one of 1, …, n.
-        """
+        """As for every `Factors`; the Schmidt values are shared evenly, √s to each side."""
         require_rank(rank, self.size, self.cut, self.shape)
         roots = np.sqrt(self.schmidt_values[:rank])
         return self.U[:, :rank] * roots, roots[:, None] * self.Vh[:rank]

@@ -6,6 +6,7 @@ is the truncation of the whitened M C^(1/2), brought back; since nothing is inve
 any rank.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,17 +44,7 @@ class WhitenedDecomposition(Factors):
         return len(self.energies)
 
     def factors(self, rank: int) -> tuple[Floats, Floats]:
-        """Return the two matrices whose product is the matrix of the truncated kernel.
-
-        Args:
-            rank: Directions to keep, 1 to n.
-
-        Returns:
-            float64 matrices of shapes (rows, rank) and (rank, columns).
-
-        Raises:
-            ValueError: The rank is not one of 1, …, n.
-        """
+        """As for every `Factors`; the components are directions."""
         require_rank(rank, self.size, self.cut, self.shape)
         return self.left[:, :rank], self.right[:rank]
 
@@ -130,22 +121,24 @@ def covariance_seen(patches: Floats, cut: Cut) -> Floats:
     return seen.reshape(m, m)
 
 
-def output_error(kernel: Floats, other: Floats, patches: Floats) -> float:
-    """The root of the mean squared change of a layer's outputs, relative to the outputs.
+def output_errors(kernel: Floats, others: Sequence[Floats], patches: Floats) -> Floats:
+    """The roots of the mean squared changes of a layer's outputs, relative to the outputs.
 
     Args:
         kernel: Shape (out, in, kh, kw).
-        other: In its place, of the same shape.
+        others: In its place, each of the same shape.
         patches: Uncentred covariance of the patches, shape (in, kh, kw, in, kh, kw).
 
     Returns:
-        0 where the kernel gives no output at all.
+        One for each other, float64; 0 where the kernel gives no output at all.
     """
     covariance = patches.reshape(kernel[0].size, -1)
 
-    def mean_square(difference: Floats) -> float:
-        matrix = difference.reshape(len(kernel), -1)
+    def mean_square(change: Floats) -> float:
+        matrix = change.reshape(len(kernel), -1)
         return max(0.0, float(np.sum((matrix @ covariance) * matrix)))
 
     whole = mean_square(kernel)
-    return (mean_square(kernel - other) / whole) ** 0.5 if whole > 0 else 0.0
+    if whole == 0:
+        return np.zeros(len(others))
+    return np.array([(mean_square(kernel - other) / whole) ** 0.5 for other in others])

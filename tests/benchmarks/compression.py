@@ -26,6 +26,7 @@ from torch import Generator
 
 from compressibility.compressing.advice import FRONT, Adviser
 from compressibility.compressing.compress import fine_tuning
+from compressibility.compressing.cost import Cost
 from compressibility.compressing.knapsack import chosen
 from compressibility.compressing.measured import Measured, measured
 from compressibility.compressing.options import Layer, Option
@@ -42,11 +43,12 @@ def solved(
     options: Mapping[str, list[tuple[Option, float]]], adviser: Adviser, share: float
 ) -> Choice | None:
     """The options of the least total loss within a share of the whole network's cost."""
-    dense = sum(layer.options[0].macs for layer in adviser.layers.values())
+    whole = adviser.dense.cost.macs
+    rest = whole - sum(layer.options[0].cost.macs for layer in adviser.layers.values())
     numbers = chosen(
-        {name: [float(option.macs) for option, _ in each] for name, each in options.items()},
+        {name: [option.cost.macs for option, _ in each] for name, each in options.items()},
         {name: [loss for _, loss in each] for name, each in options.items()},
-        share * adviser.dense.macs - (adviser.dense.macs - dense),
+        share * whole - rest,
     )
     return numbers and {name: options[name][number][0] for name, number in numbers.items()}
 
@@ -73,8 +75,8 @@ def of_energy(
         for rank in range(1, decomposition.size + 1):
             chain = decomposition.chain(rank)
             macs = sum(chain.macs(s.outputs, inputs=s.inputs) for s in sizes[name])
-            if macs < dense.macs:
-                option = Option(name, "OUT", "outputs", rank, chain.parameters, macs, 0.0)
+            if macs < dense.cost.macs:
+                option = Option(name, "OUT", "outputs", rank, Cost(chain.parameters, macs), 0.0)
                 yield option, float(decomposition.lost[rank - 1])
 
     return {name: list(every(name, layer)) for name, layer in layers.items()}
