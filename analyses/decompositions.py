@@ -17,10 +17,9 @@ from analyses.comparing import (
     scaled_curves,
     scored,
 )
-from analyses.findings import Comparison, Finding, Robustness, Verdict
+from analyses.findings import Comparison, Finding, Verdict
 from analyses.once import once
-from analyses.samples import Sample, sample
-from analyses.statistics import sign_flip_test
+from analyses.samples import Sample
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
 from compressibility.tensors.cp import CP_FORMS
@@ -101,13 +100,6 @@ def differences(
     )
     high = axis.highest if end is None else end
     return scored(data, first, second, lambda one, other: mean_difference(one, other, 0.0, high))
-
-
-def asked_again(table: xr.DataArray, found: Sample, method: str, unit: str) -> Robustness:
-    """The same of another table (seed, layer), where the first one has numbers."""
-    values = sample(table.where(found.present)).values
-    p = sign_flip_test(values, rng=np.random.default_rng(0))
-    return Robustness(method, float(values.mean()), unit, p)
 
 
 def absent_layers(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:

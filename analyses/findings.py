@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
+import numpy as np
+import xarray as xr
 from pandas import DataFrame
 
 from analyses.choices import Reaches, Scale
-from analyses.samples import Sample
-from analyses.statistics import MINIMUM_SEEDS, Interval
+from analyses.samples import Floats, Sample, sample
+from analyses.statistics import MINIMUM_SEEDS, Interval, sign_flip_test
 from compressibility.store.reading import LayerData
 
 
@@ -76,6 +79,17 @@ class Robustness:
     unit: str
     p: float
     note: str = ""
+
+    @classmethod
+    def by_sign_flips(cls, method: str, values: Floats, unit: str, note: str = "") -> Self:
+        """The mean of one number for each network, (networks,), tested by flipping their signs."""
+        p = sign_flip_test(values, rng=np.random.default_rng(0))
+        return cls(method, float(values.mean()), unit, p, note)
+
+    @classmethod
+    def asked_again(cls, method: str, table: xr.DataArray, found: Sample, unit: str) -> Self:
+        """The same of another table (seed, layer), where the first one has numbers."""
+        return cls.by_sign_flips(method, sample(table.where(found.present)).values, unit)
 
     def agrees_with(self, estimate: float) -> bool | None:
         """Whether it points the same way; None where it points neither way."""

@@ -101,9 +101,7 @@ def test_the_cheapest_network_within_a_drop_is_found_to_a_halved_step(
 
 def test_where_no_layer_may_be_truncated_a_drop_cannot_be_met(learnt) -> None:
     alone = Adviser(learnt.data, learnt.subject, excluded=["*"])
-    with pytest.raises(
-        BudgetError, match=r"loses at most 1 points: .* 100%"
-    ):
+    with pytest.raises(BudgetError, match=r"loses at most 1 points: .* 100%"):
         alone.advise(Budget(max_drop=1.0))
     with pytest.raises(BudgetError, match=r"the least is 100.0%"):
         alone.advise(Budget(share=0.5))

@@ -10,13 +10,11 @@ Robustness, by another method: ranks in place of entropies, at the norm loss 0.3
 
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses.entropies import entropies, log2_ranks
 from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Told
 from analyses.samples import Sample, sample
-from analyses.statistics import sign_flip_test
 from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.reading import LayerData
 
@@ -52,11 +50,10 @@ def _by_rank(data: LayerData, comparison: Comparison, found: Sample) -> Robustne
         for weights in (comparison.reference, comparison.other)
     )
     ranks = sample(over_cuts(control - trained))
-    return Robustness(
+    return Robustness.by_sign_flips(
         f"log2 of the rank at norm loss {RANK_THRESHOLD}, control minus trained",
-        float(ranks.values.mean()),
+        ranks.values,
         "log2",
-        sign_flip_test(ranks.values, rng=np.random.default_rng(0)),
         f"the control needs {plain(2 ** ranks.values.mean())} times the rank",
     )
 

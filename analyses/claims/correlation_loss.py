@@ -10,13 +10,11 @@ Robustness: test loss in place of accuracy.
 
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses import proxies
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
-from analyses.statistics import sign_flip_test
 from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.reading import LayerData
 
@@ -39,13 +37,8 @@ def _difference(data: LayerData, comparison: Comparison) -> Sample:
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    values = sample(_differences(data, data.loss_change).where(found.present)).values
-    return Robustness(
-        "test loss (cross-entropy) in place of accuracy",
-        float(values.mean()),
-        "1",
-        sign_flip_test(values, rng=np.random.default_rng(0)),
-    )
+    method = "test loss (cross-entropy) in place of accuracy"
+    return Robustness.asked_again(method, _differences(data, data.loss_change), found, "1")
 
 
 def _told(evidence: Evidence) -> Told:

@@ -21,7 +21,6 @@ from analyses.decompositions import (
     CP_CORRECTED,
     FITTED,
     absent_layers,
-    asked_again,
     at_equal,
     differences,
     in_words,
@@ -48,9 +47,8 @@ def _difference(
 
 def _corrected(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     table = differences(axis, data, replace(comparison, reference=CP_CORRECTED))
-    return asked_again(
-        table, found, "the fits after their error-preserving correction", PRIMARY.unit
-    )
+    method = "the fits after their error-preserving correction"
+    return Robustness.asked_again(method, table, found, PRIMARY.unit)
 
 
 def _told(axis: Axis, evidence: Evidence) -> Told:

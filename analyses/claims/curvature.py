@@ -21,7 +21,6 @@ Robustness, by another method: that contrast, less the contrast of a random dire
 from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses.comparing import LARGEST_NORM_LOSS
@@ -45,7 +44,7 @@ from analyses.findings import (
     Verdict,
 )
 from analyses.samples import Sample, sample
-from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
+from analyses.statistics import MINIMUM_SEEDS
 from analyses.words import and_others, number, plain, sureness, undetectable
 from compressibility.store.cuts import MODES
 from compressibility.store.reading import LayerData
@@ -70,12 +69,11 @@ def _rank(data: LayerData, comparison: Comparison) -> Sample:
 def _contrast(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     corrected = contrasts(data, comparison.reference) - random_contrasts(data)
     values = sample(corrected.where(found.present)).values
-    return Robustness(
+    return Robustness.by_sign_flips(
         "contrast (a − c)/(|a| + |c|) of the truncation's curvature c with the layer's average a, "
         "less that of a random direction",
-        float(values.mean()),
+        values,
         "1",
-        sign_flip_test(values, rng=np.random.default_rng(0)),
     )
 
 

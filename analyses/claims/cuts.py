@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses.choices import PRIMARY, Scale
@@ -47,7 +46,7 @@ from analyses.findings import (
     Verdict,
 )
 from analyses.samples import Sample, sample
-from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
+from analyses.statistics import MINIMUM_SEEDS
 from analyses.words import and_others, points, sureness, undetectable
 from compressibility.store.curves import Curve, crossing
 from compressibility.store.reading import LayerData
@@ -104,12 +103,11 @@ def _order(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -
         ),
     )
     scores = sample(table.where(found.present))
-    return Robustness(
+    return Robustness.by_sign_flips(
         method=f"which cut first loses more than {100 * data.allowance:g} % of the images (share "
         "of layers where that is surely the other cut, minus share where it is surely OUT)",
-        estimate=float(scores.values.mean()),
+        values=scores.values,
         unit="share of layers",
-        p=sign_flip_test(scores.values, rng=np.random.default_rng(0)),
         note=f"{float((scores.table == 0).mean()):.0%} of the pairs are left open by the grid or "
         "by curves that end before they cross",
     )

@@ -24,7 +24,7 @@ from analyses.claims.depth import (
 from analyses.comparing import LARGEST_NORM_LOSS, NORM_LOSS
 from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, sample
-from analyses.statistics import rank_correlation, sign_flip_test
+from analyses.statistics import rank_correlation
 from analyses.words import in_words, number, sureness, undetectable
 from compressibility.store.reading import LayerData, NotMeasuredError
 
@@ -72,11 +72,10 @@ def _rank_correlations(data: LayerData, comparison: Comparison, found: Sample) -
 
     first, second = correlations(truncated.table), correlations(perturbed.table)
     difference = np.nan_to_num(np.subtract(first, second))
-    return Robustness(
+    return Robustness.by_sign_flips(
         "rank correlation with depth in place of the slope, truncation minus perturbation",
-        float(difference.mean()),
+        difference,
         "1",
-        sign_flip_test(difference, rng=np.random.default_rng(0)),
     )
 
 

@@ -17,7 +17,6 @@ from analyses.comparing import PARAMETERS, RELATIVE_ERROR, Axis
 from analyses.decompositions import (
     CP,
     absent_layers,
-    asked_again,
     at_equal,
     differences,
     in_words,
@@ -45,7 +44,7 @@ def _difference(
 def _by_loss(axis: Axis, data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     table = differences(axis, data, comparison, LOSS)
     method = "test loss (cross-entropy) in place of accuracy, less is better"
-    return asked_again(table, found, method, LOSS.unit)
+    return Robustness.asked_again(method, table, found, LOSS.unit)
 
 
 def _told(axis: Axis, evidence: Evidence) -> Told:

@@ -32,7 +32,7 @@ from analyses.comparing import PRIMARY_CUT
 from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Told, Verdict
 from analyses.once import once
 from analyses.samples import Sample, over_own_layers
-from analyses.statistics import MINIMUM_SEEDS, sign_flip_test
+from analyses.statistics import MINIMUM_SEEDS
 from analyses.words import and_others, plain, sureness, undetectable
 from compressibility.store.reading import LayerData
 
@@ -116,12 +116,11 @@ def _share(data: LayerData, comparison: Comparison) -> Sample:
 
 def _surely(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     shares = _shares(data, comparison, _surely_tested(data, comparison.reference))
-    return Robustness(
+    return Robustness.by_sign_flips(
         "the first truncation that loses as much of the norm or more, and the loss of accuracy at "
         "the far end of its one-sided 95 % interval over images",
-        float(shares.values.mean()),
+        shares.values,
         "share of layers above one half",
-        sign_flip_test(shares.values, rng=np.random.default_rng(0)),
     )
 
 

@@ -12,13 +12,11 @@ losses no longer tell one harm from two.
 from contextlib import suppress
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses.comparing import LARGEST_NORM_LOSS, PRIMARY_CUT
 from analyses.findings import Claim, Comparison, Evidence, Robustness, Told
 from analyses.samples import Sample, of_networks
-from analyses.statistics import sign_flip_test
 from analyses.words import in_words, number, plain, sureness, undetectable
 from compressibility.store.layer_sets import ALL, members
 from compressibility.store.reading import LayerData, NotMeasuredError
@@ -98,11 +96,10 @@ def _difference(data: LayerData, comparison: Comparison) -> Sample:
 
 def _of_small_ones(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     values = excess(data, comparison.reference, SMALL).sel(seed=list(found.seeds)).values
-    return Robustness(
+    return Robustness.by_sign_flips(
         f"thresholds up to {SMALL:g} alone, where no answer is near chance",
-        float(values.mean()),
+        values,
         "nat",
-        sign_flip_test(values, rng=np.random.default_rng(0)),
     )
 
 

@@ -22,7 +22,6 @@ import xarray as xr
 
 from analyses.findings import Claim, Comparison, Evidence, Kind, Robustness, Told
 from analyses.samples import Sample, of_networks
-from analyses.statistics import sign_flip_test
 from analyses.words import in_words, plain, points, sureness, undetectable
 from compressibility.store.arms import TRAINED_ON
 from compressibility.store.paths import (
@@ -100,11 +99,10 @@ def _difference(data: LayerData, comparison: Comparison) -> Sample:
 
 def _as_stored(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     values = _less(data, comparison, AS_STORED).sel(seed=list(found.seeds)).values
-    return Robustness(
+    return Robustness.by_sign_flips(
         "batch-norm statistics as stored, on the line like the weights",
-        float(values.mean()),
+        values,
         "nat",
-        sign_flip_test(values, rng=np.random.default_rng(0)),
     )
 
 

@@ -10,7 +10,6 @@ place of accuracy.
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import xarray as xr
 
 from analyses.choices import LOSS, PRIMARY, Scale
@@ -36,7 +35,6 @@ from analyses.findings import (
     Verdict,
 )
 from analyses.samples import Sample, sample
-from analyses.statistics import sign_flip_test
 from analyses.words import and_others, points, raised, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.cuts import MODES
@@ -78,13 +76,8 @@ def _difference(
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     table = truncation_minus_noise(data, comparison.reference, LOSS)
-    losses = sample(table.where(found.present))
-    return Robustness(
-        "test loss (cross-entropy) in place of accuracy, perturbation minus truncation",
-        float(losses.values.mean()),
-        "nat",
-        sign_flip_test(losses.values, rng=np.random.default_rng(0)),
-    )
+    method = "test loss (cross-entropy) in place of accuracy, perturbation minus truncation"
+    return Robustness.asked_again(method, table, found, LOSS.unit)
 
 
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:

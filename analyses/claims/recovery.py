@@ -26,7 +26,6 @@ from scipy.stats import binomtest
 
 from analyses.findings import Claim, Comparison, Evidence, Finding, Robustness, Rule, Told, Verdict
 from analyses.samples import Sample, of_networks
-from analyses.statistics import sign_flip_test
 from analyses.words import and_others, plain, points, sureness, undetectable
 from compressibility.store.arms import FRESH, PERTURBED, RESET, TRAINED_ON, TRUNCATED
 from compressibility.store.reading import LayerData, NotMeasuredError
@@ -241,11 +240,10 @@ def _over_epochs(data: LayerData, comparison: Comparison) -> xr.DataArray:
 
 def _at_the_end(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     last = _over_epochs(data, comparison).isel(epoch=-1).sel(seed=list(found.seeds)).values
-    return Robustness(
+    return Robustness.by_sign_flips(
         "at the last epoch alone",
-        float(last.mean()),
+        last,
         "of the test images",
-        sign_flip_test(last, rng=np.random.default_rng(0)),
     )
 
 

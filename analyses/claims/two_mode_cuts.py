@@ -27,7 +27,6 @@ from analyses.comparing import (
 )
 from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample, tabulate
-from analyses.statistics import sign_flip_test
 from analyses.words import in_words, points, raised, sureness, undetectable
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
@@ -80,13 +79,9 @@ def _difference(
 
 
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
-    losses = sample(pair_differences(data, _AXES[comparison], LOSS).where(found.present))
-    return Robustness(
-        "test loss (cross-entropy) in place of accuracy, single-mode minus two-mode",
-        float(losses.values.mean()),
-        "nat",
-        sign_flip_test(losses.values, rng=np.random.default_rng(0)),
-    )
+    method = "test loss (cross-entropy) in place of accuracy, single-mode minus two-mode"
+    table = pair_differences(data, _AXES[comparison], LOSS)
+    return Robustness.asked_again(method, table, found, LOSS.unit)
 
 
 def _limits(data: LayerData, comparison: Comparison, found: Sample) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from typing import Final
 
 import xarray as xr
 
-from analyses import proxies
+from analyses import decompositions, proxies
 from analyses.choices import LOSS, PRIMARY, Scale
 from analyses.comparing import PARAMETERS
-from analyses.decompositions import FOR_OUTPUTS, absent_layers, asked_again, at_equal, differences
-from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Rule, Told, Verdict
+from analyses.decompositions import FOR_OUTPUTS, absent_layers, at_equal, differences
+from analyses.findings import Choices, Claim, Comparison, Evidence, Robustness, Rule, Told
 from analyses.samples import Sample, sample
 from analyses.words import in_words, plain, points, sureness, undetectable
 from compressibility.store.reading import LayerData
@@ -35,27 +35,19 @@ def _difference(
 def _by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     table = differences(PARAMETERS, data, comparison, LOSS)
     method = "test loss (cross-entropy) in place of accuracy, less is better"
-    return asked_again(table, found, method, LOSS.unit)
+    return Robustness.asked_again(method, table, found, LOSS.unit)
 
 
 def _told(evidence: Evidence) -> Told:
     found = evidence.findings
     low, high = (end(found, key=lambda f: f.estimate) for end in (min, max))
-    said = [
-        f"{what} along {', '.join(cuts)}"
-        for what, verdict in (
-            ("more accuracy", Verdict.SUPPORTED),
-            ("less", Verdict.CONTRADICTED),
-            ("more or less, by layer,", Verdict.DEPENDS),
-            ("an amount that could not be told from the plain one's", Verdict.UNDECIDED),
-        )
-        if (cuts := [f.other for f in found if f.leaning is verdict])
-    ]
+    said = decompositions.in_words(
+        "a layer truncated for its outputs", found, than="the plain truncation along"
+    )
     return Told(
-        found=f"{at_equal(PARAMETERS, found)}, a layer truncated for its outputs keeps "
-        f"{'; '.join(said)}: from {points(low.estimate)} ({low.other}) to "
-        f"{points(high.estimate)} ({high.other}) of the accuracy above chance more than one "
-        "truncated for its weights.",
+        found=f"{at_equal(PARAMETERS, found)} {said}. The accuracy above chance kept by the one, "
+        f"less that by the other, ranges from {points(low.estimate)} ({low.other}) to "
+        f"{points(high.estimate)} ({high.other}).",
         sure=sureness(found),
         unseen=(
             undetectable(found),
@@ -81,7 +73,7 @@ def _better_proxy(data: LayerData, comparison: Comparison) -> Sample:
 
 def _proxy_by_loss(data: LayerData, comparison: Comparison, found: Sample) -> Robustness:
     method = "test loss (cross-entropy) in place of accuracy"
-    return asked_again(_as_proxies(data, data.loss_change), found, method, "1")
+    return Robustness.asked_again(method, _as_proxies(data, data.loss_change), found, "1")
 
 
 def _told_of_proxies(evidence: Evidence) -> Told:

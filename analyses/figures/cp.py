@@ -9,10 +9,10 @@ from pandas import DataFrame
 
 from analyses.comparing import mean_curve
 from analyses.decompositions import CP, CP_CORRECTED, FITTED, kept_by
-from analyses.figures.panels import grid, key, layer_title, line
+from analyses.figures.panels import grid, kept_against_ratio, key, layer_title, line
 from analyses.figures.plot import Answers, Plot
-from analyses.figures.style import CUT_COLOURS, INK, QUIET, cut_style
-from analyses.figures.tables import averaged, by, few, joined, means, selection
+from analyses.figures.style import CUT_COLOURS, INK, cut_style
+from analyses.figures.tables import averaged, by, few, in_percent, joined, means, selection
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 
@@ -36,8 +36,7 @@ def _parts(data: LayerData) -> Iterator[DataFrame]:
         for name, found in series.items():
             present = [c for seed in data.seeds if len(c := found[layer, seed])]
             joint = _at_ranks(present) if name in _FORMS else mean_curve(present, *_LIMITS[0])
-            kept = None if joint is None else Curve(joint.x, 100 * (1 + joint.y))
-            yield means(kept, _X, "kept", {"layer": layer, "series": name})
+            yield means(in_percent(joint), _X, "kept", {"layer": layer, "series": name})
 
 
 def _at_ranks(curves: list[Curve]) -> Curve | None:
@@ -53,13 +52,10 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
     panels = grid(len(layers), narrow=narrow, legend_rows=3 if narrow else 2, limits=_LIMITS)
     for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
         layer_title(axes, layer, narrow=narrow)
-        axes.axhline(100, color=QUIET, ls=":", lw=1)
-        axes.axvline(0, color=QUIET, lw=0.8, alpha=0.7)
+        kept_against_ratio(axes, 8)
         for name, here in by(rows, "series"):
             style = _FORMS.get(name) or {**cut_style(name), "linewidth": 1.1}
             line(axes, here, _X, "kept", style, label=name, band=name in _FORMS)
-        axes.set_xticks(range(0, 9, 2), [f"{2**t}" for t in range(0, 9, 2)])
-        axes.set_yticks([0, 50, 100])
     panels.label("compression ratio", "kept (%)")
     drawn = set(table["series"])
     entries = [(name, style) for name, style in _FORMS.items() if name in drawn]

@@ -9,10 +9,10 @@ from pandas import DataFrame
 
 from analyses.comparing import PARAMETERS, RELATIVE_ERROR, Axis, CurveByCell, mean_curve
 from analyses.decompositions import CP, kept_by
-from analyses.figures.panels import grid, key, line, panel_title, shorten
+from analyses.figures.panels import grid, kept, kept_against_ratio, key, line, panel_title, shorten
 from analyses.figures.plot import Answers, Plot
-from analyses.figures.style import INK, QUIET
-from analyses.figures.tables import averaged, by, few, joined, means, selection
+from analyses.figures.style import INK
+from analyses.figures.tables import averaged, by, few, in_percent, joined, means, selection
 from compressibility.store.curves import Curve
 from compressibility.store.reading import LayerData
 from compressibility.tensors.formats import TT, TUCKER
@@ -49,7 +49,7 @@ def _parts(data: LayerData) -> Iterator[DataFrame]:
             for name, found in series.items():
                 own = [found[layer, seed] for seed in data.seeds]
                 curve = mean_curve(own, *limits, points=_POINTS)
-                yield means(_kept(curve), x, "kept", panel | {"series": name})
+                yield means(in_percent(curve), x, "kept", panel | {"series": name})
 
 
 def _best(
@@ -65,11 +65,7 @@ def _best(
     low, high = min(c.x[0] for c in present), max(c.x[-1] for c in present)
     x = np.linspace(low, high, _POINTS)
     kept = [Curve(c.x, c.y.mean(axis=0)).at(x) for c in present]
-    return _kept(Curve(x, np.fmax.reduce(kept)[None]))
-
-
-def _kept(curve: Curve | None) -> Curve | None:
-    return None if curve is None else Curve(curve.x, 100 * (1 + curve.y))
+    return in_percent(Curve(x, np.fmax.reduce(kept)[None]))
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
@@ -82,15 +78,13 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
         _, x, limits = _AXES[against]
         axes.set_label(f"{layer}, {against}")
         axes.set(xlim=limits, ylim=_HEIGHTS, xlabel=against)
-        axes.axhline(100, color=QUIET, ls=":", lw=1)
-        axes.set_yticks([0, 50, 100])
         if against == "relative error":
+            kept(axes)
             axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         else:
+            kept_against_ratio(axes, 8)
             panel_title(axes, shorten(layer, 16 if narrow else 22))
             axes.set_ylabel("kept (%)")
-            axes.axvline(0, color=QUIET, lw=0.8, alpha=0.7)
-            axes.set_xticks(range(0, 9, 2), [f"{2**t}" for t in range(0, 9, 2)])
         here = table[table["panel"] == f"{layer}, {against}"]
         for name, rows in by(here, "series"):
             line(axes, rows, x, "kept", _STYLES[name], label=name)

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from pandas import DataFrame
 
+from analyses.figures.style import QUIET
+
 _BAND: Final = 0.16
 """Opacity of a band."""
 NORM_LOSSES: Final = (0.0, 0.92)
@@ -151,6 +153,19 @@ def line(
 def shade(axes: Axes, rows: DataFrame, x: str, *, label: str, **style: Any) -> None:
     """Draw a band alone, from ``low`` to ``high``."""
     axes.fill_between(rows[x], rows["low"], rows["high"], label=label, linewidth=0, **style)
+
+
+def kept_against_ratio(axes: Axes, octaves: int) -> None:
+    """Accuracy kept, in %, against log2 of the compression ratio, up to so many octaves."""
+    kept(axes)
+    axes.axvline(0, color=QUIET, lw=0.8, alpha=0.7)
+    axes.set_xticks(range(0, octaves + 1, 2), [f"{2**t}" for t in range(0, octaves + 1, 2)])
+
+
+def kept(axes: Axes) -> None:
+    """Accuracy kept, in %; dotted, the untouched network's."""
+    axes.axhline(100, color=QUIET, ls=":", lw=1)
+    axes.set_yticks([0, 50, 100])
 
 
 def norm_loss_axis(panels: Grid) -> None:

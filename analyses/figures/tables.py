@@ -45,6 +45,11 @@ def whole(values: xr.DataArray, x: str) -> Curve | None:
     return Curve(values[x].values.astype(np.float64), found.values)
 
 
+def in_percent(kept: Curve | None) -> Curve | None:
+    """What is kept in % of the untouched network's, of changes of it, of 1."""
+    return None if kept is None else Curve(kept.x, 100 * (1 + kept.y))
+
+
 def means(curve: Curve | None, x: str, y: str, labels: Mapping[str, str]) -> DataFrame:
     """Means over networks along one axis, with their 95 % t-intervals ``low`` and ``high``.
 

@@ -5,13 +5,17 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from analyses.comparing import PARAMETERS, PRIMARY_CUT, mean_curve
+from analyses.comparing import PRIMARY_CUT, mean_curve
 from analyses.decompositions import FOR_OUTPUTS, kept_by
-from analyses.figures.panels import grid, key, line, panel_title, shorten
+from analyses.figures.panels import (
+    grid,
+    kept_against_ratio,
+    key,
+    layer_title,
+    line,
+)
 from analyses.figures.plot import Answers, Plot
-from analyses.figures.style import INK, QUIET
-from analyses.figures.tables import averaged, by, few, joined, means, selection
-from compressibility.store.curves import Curve
+from analyses.figures.tables import averaged, by, few, in_percent, joined, means, selection
 from compressibility.store.reading import LayerData
 
 _CUTS: Final = (PRIMARY_CUT, "OUT,KW")
@@ -22,36 +26,31 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
 }
 _LIMITS: Final = (-0.5, 6.0)
 _POINTS: Final = 20
+_X: Final = "log2_compression_ratio"
 
 
 def _table(data: LayerData, _: Answers) -> DataFrame:
     parts = []
     for name in _STYLES:
-        found = kept_by(data, name, axis=PARAMETERS)
+        found = kept_by(data, name)
         for layer in few(data.measured_layers):
-            own = [found[layer, seed] for seed in data.seeds]
-            curve = mean_curve(own, *_LIMITS, points=_POINTS)
-            kept = None if curve is None else Curve(curve.x, 100 * (1 + curve.y))
-            at = {"layer": layer, "series": name}
-            parts.append(means(kept, "log2_compression_ratio", "kept", at))
+            curve = mean_curve(
+                [found[layer, seed] for seed in data.seeds], *_LIMITS, points=_POINTS
+            )
+            parts.append(means(in_percent(curve), _X, "kept", {"layer": layer, "series": name}))
     return joined(parts)
 
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
     layers = table["layer"].unique()
-    panels = grid(len(layers), narrow=narrow, columns=(min(len(layers), 4), 2), height=1.7,
-                  legend_rows=2 if narrow else 1)  # fmt: skip
-    for axes, layer in zip(panels.axes, layers, strict=True):
-        axes.set_label(layer)
-        panel_title(axes, shorten(layer, 16 if narrow else 22))
-        axes.set(xlim=_LIMITS, ylim=(-4.0, 108.0), xlabel="compression ratio")
-        axes.axhline(100, color=QUIET, ls=":", lw=1)
-        axes.axvline(0, color=INK, lw=0.8, alpha=0.3)
-        axes.set_yticks([0, 50, 100])
-        axes.set_xticks(range(0, 7, 2), [f"{2**t}" for t in range(0, 7, 2)])
-        axes.set_ylabel("kept (%)")
-        for name, rows in by(table[table["layer"] == layer], "series"):
-            line(axes, rows, "log2_compression_ratio", "kept", _STYLES[name], label=name)
+    panels = grid(len(layers), narrow=narrow, legend_rows=2 if narrow else 1,
+                  limits=(_LIMITS, (-4.0, 108.0)))  # fmt: skip
+    for axes, (layer, rows) in zip(panels.axes, by(table, "layer"), strict=True):
+        layer_title(axes, layer, narrow=narrow)
+        kept_against_ratio(axes, 6)
+        for name, here in by(rows, "series"):
+            line(axes, here, _X, "kept", _STYLES[name], label=name)
+    panels.label("compression ratio", "kept (%)")
     drawn = set(table["series"])
     key(panels, [(n, s) for n, s in _STYLES.items() if n in drawn], columns=2 if narrow else 4)
     return panels.figure
