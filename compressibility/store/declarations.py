@@ -182,6 +182,43 @@ class Dimension:
 
 
 @dataclass(frozen=True)
+class Family:
+    """Variables of one table that share their dimensions, their source and their flag.
+
+    Called, it declares one of them.
+    """
+
+    dims: tuple[str, ...]
+    source: str
+    flag: Variable
+
+    def __call__(
+        self,
+        name: str,
+        dtype: Dtype,
+        long_name: str,
+        definition: str,
+        bounds: Bounds,
+        *,
+        units: str = "1",
+        dims: tuple[str, ...] | None = None,
+        source: str | None = None,
+    ) -> Variable:
+        """A variable; ``dims`` and ``source`` where they are others than the family's."""
+        return Variable(
+            name,
+            self.dims if dims is None else dims,
+            dtype,
+            units,
+            long_name,
+            definition,
+            self.source if source is None else source,
+            flag=self.flag.name,
+            bounds=bounds,
+        )
+
+
+@dataclass(frozen=True)
 class Rule:
     """What a variable's values obey among those of others: an equation, or an upper limit.
 

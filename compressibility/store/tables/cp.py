@@ -8,9 +8,8 @@ from compressibility.store.declarations import (
     AT_LEAST_ONE,
     EXPERIMENT,
     NOT_NEGATIVE,
-    Bounds,
     Dimension,
-    Dtype,
+    Family,
     Table,
     Variable,
     flag,
@@ -48,23 +47,8 @@ CP_FORM: Final = Dimension(
 )  # fmt: skip
 
 _FLAG: Final = flag("cp_flag", "layer seed", "CP decompositions")
-
-
-def _of_fits(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    source: str = _SOURCE,
-    units: str = "1",
-    forms: bool = True,
-) -> Variable:
-    dims = ("cp_form",) * forms + ("layer", "cp_rank", "seed")
-    return Variable(
-        name, dims, dtype, units, long_name, definition, source, flag=_FLAG.name, bounds=bounds
-    )
+_of_fits: Final = Family(("cp_form", "layer", "cp_rank", "seed"), _SOURCE, _FLAG)
+_ONCE: Final = ("layer", "cp_rank", "seed")
 
 
 CP: Final = Table(
@@ -88,13 +72,13 @@ CP: Final = Table(
                  "as many as were allowed.", NOT_NEGATIVE),
         _of_fits("cp_error_spread", "float64", "spread of the relative error over the starts",
                  "Largest minus smallest relative error over the starts that did not fail.",
-                 NOT_NEGATIVE, forms=False),
+                 NOT_NEGATIVE, dims=_ONCE),
         _of_fits("cp_n_diverged", "int64", "starts that diverged",
                  "Starts whose largest component exceeds ten times |K|, or that failed outright.",
-                 NOT_NEGATIVE, source=_DEGENERACY, forms=False),
+                 NOT_NEGATIVE, source=_DEGENERACY, dims=_ONCE),
         _of_fits("cp_parameters", "int64", "parameters of the CP decomposition",
                  "Entries of the four factors, rank * (OUT + IN + KH + KW): those of the layers "
-                 "that realise it.", AT_LEAST_ONE, source="arXiv 1412.6553", forms=False),
+                 "that realise it.", AT_LEAST_ONE, source="arXiv 1412.6553", dims=_ONCE),
         *answers(
             _of_fits, "cp", "cp_", state="with this one kernel replaced by its decomposition",
             change="the decomposition", what=", the kernel decomposed",

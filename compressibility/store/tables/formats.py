@@ -10,9 +10,8 @@ from compressibility.store.cuts import MODES, n_schmidt_values
 from compressibility.store.declarations import (
     AT_LEAST_ONE,
     FRACTION,
-    Bounds,
     Dimension,
-    Dtype,
+    Family,
     Rule,
     Table,
     Variable,
@@ -62,21 +61,7 @@ BOND: Final = Dimension(
 )  # fmt: skip
 
 _FLAG: Final = flag("formats_flag", "layer seed", "decompositions in tensor formats")
-
-
-def _of_formats(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    units: str = "1",
-    dims: tuple[str, ...] = ("format", "layer", "threshold", "seed"),
-) -> Variable:
-    return Variable(
-        name, dims, dtype, units, long_name, definition, _SOURCE, flag=_FLAG.name, bounds=bounds
-    )
+_of_formats: Final = Family(("format", "layer", "threshold", "seed"), _SOURCE, _FLAG)
 
 
 FORMATS_TABLE: Final = Table(

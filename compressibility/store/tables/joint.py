@@ -9,9 +9,8 @@ from compressibility.store.declarations import (
     FRACTION,
     PAPER,
     POSITIVE,
-    Bounds,
     Dimension,
-    Dtype,
+    Family,
     Rule,
     Table,
     Variable,
@@ -43,21 +42,7 @@ JOINT_MODE: Final = Dimension(
 """A dimension of its own: ``mode`` is a cut of one kernel, which that kernel may not have."""
 
 _FLAG: Final = flag("joint_flag", "seed", "joint truncations")
-
-
-def _joint(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    units: str = "1",
-) -> Variable:
-    dims = ("layer_set", "joint_mode", "threshold", "seed")
-    return Variable(
-        name, dims, dtype, units, long_name, definition, PAPER, flag=_FLAG.name, bounds=bounds
-    )
+_joint: Final = Family(("layer_set", "joint_mode", "threshold", "seed"), PAPER, _FLAG)
 
 
 JOINT: Final = Table(

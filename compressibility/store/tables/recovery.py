@@ -16,9 +16,8 @@ from compressibility.store.declarations import (
     NORM_LOSS,
     NOT_NEGATIVE,
     PAPER,
-    Bounds,
     Dimension,
-    Dtype,
+    Family,
     Flag,
     Table,
     Variable,
@@ -106,30 +105,10 @@ _STATISTICS: Final = flag(
     "answers with batch-norm statistics estimated anew",
     reasons=(Flag.DIVERGED, Flag.NO_BATCH_NORM),
 )
-
-
-def _of_runs(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    along: tuple[str, ...] = (),
-    units: str = "1",
-    flagged: Variable = _FLAG,
-) -> Variable:
-    return Variable(
-        name,
-        (*_RUN[:-1], *along, "seed"),
-        dtype,
-        units,
-        long_name,
-        definition,
-        PAPER,
-        flag=flagged.name,
-        bounds=bounds,
-    )
+_of_runs: Final = Family(_RUN, PAPER, _FLAG)
+_with_statistics: Final = Family(_RUN, PAPER, _STATISTICS)
+_BY_LAYER: Final = (*_RUN[:-1], "layer", "seed")
+_BY_VALUE: Final = (*_RUN[:-1], "layer", "recovery_schmidt_index", "seed")
 
 
 RECOVERY: Final = Table(
@@ -157,33 +136,32 @@ RECOVERY: Final = Table(
                  "correct held-out images after re-training",
                  "Held-out images whose largest logit is the label's, after so many epochs.",
                  NOT_NEGATIVE),
-        _of_runs("recovery_re_estimated_n_correct", "int64",
+        _with_statistics("recovery_re_estimated_n_correct", "int64",
                  "correct test images, batch-norm statistics estimated anew",
                  "As recovery_n_correct, with every batch norm's statistics estimated from "
                  "training images without a step of training: at epoch 0 what they alone bring "
-                 "back.", COUNT, flagged=_STATISTICS),
-        _of_runs("recovery_re_estimated_loss", "float64",
+                 "back.", COUNT),
+        _with_statistics("recovery_re_estimated_loss", "float64",
                  "test loss, batch-norm statistics estimated anew",
                  "As recovery_loss, with every batch norm's statistics estimated from training "
-                 "images without a step of training.", NOT_NEGATIVE, units="nat",
-                 flagged=_STATISTICS),
+                 "images without a step of training.", NOT_NEGATIVE, units="nat"),
         _of_runs("recovery_norm_loss", "float64", "norm loss beyond the truncation's rank",
                  "Norm loss of the kernel's truncation to the rank to which the trained kernel "
                  "was truncated: 0 right after the truncation, and as large as what has returned "
                  "of the discarded Schmidt values. 0 where the cut is trivial.", FRACTION,
-                 along=("layer",)),
+                 dims=_BY_LAYER),
         _of_runs("recovery_distance", "float64", "relative distance from the start",
                  "|K - K_0| / |K_0| (Frobenius), K_0 the kernel at epoch 0 of the arm; |K - K_0| "
-                 "where K_0 is zero.", NOT_NEGATIVE, along=("layer",)),
+                 "where K_0 is zero.", NOT_NEGATIVE, dims=_BY_LAYER),
         _of_runs("recovery_distance_to_trained", "float64",
                  "relative distance from the trained kernel",
                  "|K - K_t| / |K_t| (Frobenius), K_t the trained kernel before any change; "
-                 "|K - K_t| where K_t is zero.", NOT_NEGATIVE, along=("layer",)),
+                 "|K - K_t| where K_t is zero.", NOT_NEGATIVE, dims=_BY_LAYER),
         replace(
             _of_runs("recovery_schmidt_value", "float64", "Schmidt value after re-training",
                      "Singular value of the kernel's matricization along the cut after so many "
                      "epochs, in float64, descending.", NOT_NEGATIVE,
-                     along=("layer", "recovery_schmidt_index")),
+                     dims=_BY_VALUE),
             descends_along="recovery_schmidt_index",
         ),
     ),

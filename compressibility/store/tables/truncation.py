@@ -10,11 +10,9 @@ from compressibility.store.declarations import (
     FRACTION,
     PAPER,
     POSITIVE,
-    Bounds,
-    Dtype,
+    Family,
     Rule,
     Table,
-    Variable,
     flag,
 )
 from compressibility.store.dimensions import (
@@ -33,22 +31,7 @@ _FLAG: Final = flag("truncation_flag", "layer mode seed", "spectra and truncatio
 _PART: Final = ("trained",)
 _STORED: Final = "compressibility.tensors.schmidt.stored_parameters"
 _ECKART: Final = "Eckart and Young, Psychometrika 1 (1936) 211"
-
-
-def _of_truncations(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    source: str = PAPER,
-    units: str = "1",
-) -> Variable:
-    dims = ("layer", "mode", "threshold", "seed")
-    return Variable(
-        name, dims, dtype, units, long_name, definition, source, flag=_FLAG.name, bounds=bounds
-    )
+_of_truncations: Final = Family(("layer", "mode", "threshold", "seed"), PAPER, _FLAG)
 
 
 def _squared_error(view: View) -> xr.Variable:

@@ -6,8 +6,7 @@ from compressibility.store.declarations import (
     EXPERIMENT,
     FRACTION,
     NOT_NEGATIVE,
-    Bounds,
-    Dtype,
+    Family,
     Table,
     Variable,
     at_most,
@@ -21,21 +20,7 @@ _FLAG: Final = flag("whitened_flag", "layer seed", "truncations in the metric of
 _ALONG: Final = flag(
     "whitened_cut_flag", "layer mode seed", "truncations in the metric of the inputs, by cut"
 )
-
-
-def _whitened(
-    name: str,
-    dtype: Dtype,
-    long_name: str,
-    definition: str,
-    bounds: Bounds,
-    *,
-    units: str = "1",
-) -> Variable:
-    dims = ("layer", "mode", "threshold", "seed")
-    return Variable(
-        name, dims, dtype, units, long_name, definition, _SOURCE, flag=_ALONG.name, bounds=bounds
-    )
+_whitened: Final = Family(("layer", "mode", "threshold", "seed"), _SOURCE, _ALONG)
 
 
 WHITENED: Final = Table(
