@@ -41,7 +41,7 @@ def foreign(*own: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # what code of others raises is not known
         if isinstance(error, (ForeignError, *own)):
             raise
         raise ForeignError(first_line(error)) from error

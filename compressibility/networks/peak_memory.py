@@ -1,18 +1,19 @@
 """How much memory a network's answers take on their way."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 
 def peak_activations(network: nn.Module, batch: Tensor) -> int:
     """The most bytes of tensors that one forward pass has made and not yet let go, at any moment.
 
-    Weights, the batch itself, and what an operation takes for its own use do not count.
+    Weights, the batch itself, and what a function of PyTorch takes for its own use do not count.
 
     Args:
         network: In evaluation mode, on the device of the batch.
@@ -28,37 +29,37 @@ def peak_activations(network: nn.Module, batch: Tensor) -> int:
     return counted.peak
 
 
-class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages that operations make, until they are let go."""
+class _Counted(TorchFunctionMode):
+    """Counts the storages that PyTorch's functions make, until they are let go."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.now, self.peak = 0, 0
         self._known: set[int] = set()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        given = {_storage(each)._cdata for each in tree_leaves((args, kwargs)) if _is_tensor(each)}
+        given = {each.data_ptr() for each in _storages((args, kwargs))}
         made = func(*args, **(kwargs or {}))
-        for each in tree_leaves(made):
-            if _is_tensor(each):
-                storage = _storage(each)
-                if storage._cdata not in self._known | given:
-                    self._known.add(storage._cdata)
-                    self.now += storage.nbytes()
-                    weakref.finalize(storage, self._let_go, storage._cdata, storage.nbytes())
+        for storage in _storages(made):
+            place, size = storage.data_ptr(), storage.nbytes()
+            if size and place not in self._known | given:
+                self._known.add(place)
+                self.now += size
+                weakref.finalize(storage, self._let_go, place, size)
         self.peak = max(self.peak, self.now)
         return made
 
-    def _let_go(self, number: int, size: int) -> None:
-        self._known.discard(number)
+    def _let_go(self, place: int, size: int) -> None:
+        self._known.discard(place)
         self.now -= size
 
 
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor)
-
-
-def _storage(tensor: Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    """Those of all tensors in nested values."""
+    return [each.untyped_storage() for each in tree_leaves(values) if isinstance(each, Tensor)]
