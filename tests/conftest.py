@@ -47,6 +47,14 @@ def planted() -> xr.Dataset:
 
 
 @pytest.fixture(scope="session")
+def planted_answers(planted):
+    """Every claim answered of it."""
+    from tests.answered import answers
+
+    return answers(planted)
+
+
+@pytest.fixture(scope="session")
 def dataset() -> xr.Dataset:
     effects = Effects(structure=1.0, cut={"OUT": 0.6}, depth=1.0, perturbation=2.0, flatness=0.3)
     return make(effects, np.random.default_rng(2), title="planted <effects> & such")
@@ -78,3 +86,24 @@ def learnt(learnt_home):
     from tests.small_experiment import place_in
 
     return measured(place_in(learnt_home).cache.dataset("small"), 0, place_in(learnt_home))
+
+
+@pytest.fixture(scope="session")
+def small_measured(tmp_path_factory):
+    """A cache in which the small experiment is measured, and the dataset that was returned."""
+    from tests.small_experiment import measure_in
+
+    root = tmp_path_factory.mktemp("small")
+    return root, measure_in(root)
+
+
+@pytest.fixture(scope="session")
+def small_home(small_measured):
+    """The cache alone."""
+    return small_measured[0]
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_measured) -> xr.Dataset:
+    """The dataset alone."""
+    return small_measured[1]

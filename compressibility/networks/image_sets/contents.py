@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from compressibility.networks.image_sets.image_set import ImagesError
+from compressibility.networks.image_sets.image_set import ImagesError, LabelledImages
 from compressibility.networks.image_sets.listing import (
     Left,
     Listing,
@@ -142,6 +143,13 @@ def read_as(parts: Sequence[Contents]) -> tuple[str, ...]:
         f"{len(peaks)} of more than 8 bits, up to {max(peaks, default=0):.0%} of their range"
         * bool(peaks),
     )
+
+
+def shared(test: LabelledImages, others: LabelledImages, called: str) -> str:
+    """How many test images are others too; empty where none is."""
+    known = {sha256(image).digest() for image in others.images.numpy()}
+    n = sum(sha256(image).digest() in known for image in test.images.numpy())
+    return f"{n} test images are also {called}" * bool(n)
 
 
 def left_out(path: Path, outside: Sequence[Left], parts: Sequence[Contents]) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Images in class sub-folders for a network that was trained elsewhere: none to train."""
 
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from compressibility.networks.image_sets.contents import (
     left_out,
     number_in_class,
     read_as,
+    shared,
 )
 from compressibility.networks.image_sets.image_set import ImagesError, ImageSet, labelled
 from compressibility.networks.image_sets.listing import evaluation_parts, shown, some
@@ -73,7 +73,7 @@ def evaluation_folder(
         "every third of a class is held out" if found.test is None else "",
         str(preprocessing),
         *read_as(read),
-        _same(images),
+        shared(images.test, images.held_out, "held out"),
         *left_out(path, found.left, read),
     )
     return replace(images, taken="; ".join(filter(None, clauses)))
@@ -86,10 +86,3 @@ def _counted(images: ImageSet) -> str:
         f"({some(images.classes)}): {held_out} held out (for choices, and half of them for "
         f"batch-norm statistics), {test} to test, none to train"
     )
-
-
-def _same(images: ImageSet) -> str:
-    """How many test images are held out too; empty where none is."""
-    chosen = {sha256(image).digest() for image in images.held_out.images.numpy()}
-    n_same = sum(sha256(image).digest() in chosen for image in images.test.images.numpy())
-    return f"{n_same} test images are also held out" * bool(n_same)

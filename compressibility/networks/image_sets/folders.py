@@ -1,7 +1,6 @@
 """Images in class sub-folders, to train and to test."""
 
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 from compressibility.networks.image_sets.contents import (
@@ -10,6 +9,7 @@ from compressibility.networks.image_sets.contents import (
     left_out,
     number_in_class,
     read_as,
+    shared,
 )
 from compressibility.networks.image_sets.image_set import ImagesError, ImageSet, labelled
 from compressibility.networks.image_sets.listing import parts, shown, some
@@ -61,7 +61,7 @@ def folder(path: Path, size: int = 32, report: Report = lambda *_: None) -> Imag
         found.note,
         "every sixth of a class is a test image" if found.test is None else "",
         *read_as(read),
-        _same(image_set),
+        shared(image_set.test, image_set.train, "training images"),
         *left_out(path, found.left, read),
     )
     return replace(image_set, taken="; ".join(filter(None, clauses)))
@@ -73,10 +73,3 @@ def _counted(images: ImageSet) -> str:
         f"{shown(images.name)}: {train + held_out + test} images of {len(images.classes)} classes "
         f"({some(images.classes)}): {train} to train, {held_out} held out, {test} to test"
     )
-
-
-def _same(images: ImageSet) -> str:
-    """How many test images are training images too; empty where none is."""
-    trained = {sha256(image).digest() for image in images.train.images.numpy()}
-    n_same = sum(sha256(image).digest() in trained for image in images.test.images.numpy())
-    return f"{n_same} test images are also training images" * bool(n_same)
