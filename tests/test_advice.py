@@ -96,6 +96,8 @@ def test_the_cheapest_network_within_a_drop_is_found_to_a_halved_step(
     monkeypatch.setattr(adviser, "within", within)
     best, tried = adviser.losing_at_most(1.0)
     assert best in tried
+    first, second = (each.cost.macs / adviser.dense.cost.macs for each in tried[:2])
+    assert (first, second) == pytest.approx((0.95, 0.9))
     assert expected[0] <= (best.cost / adviser.dense.cost).macs <= expected[1] + 1e-9
 
 

@@ -12,10 +12,26 @@ from torch.nn import functional as F  # noqa: N812
 
 import compressibility
 from compressibility.compressing import folder
-from compressibility.compressing.compress import chains_of, compress
+from compressibility.compressing.comparison import Comparison, Side
+from compressibility.compressing.compress import chains_of, compress, fine_tuning
+from compressibility.compressing.cost import Cost
+from compressibility.compressing.figure import front_figure
+from compressibility.compressing.judgement import Judgement
+from compressibility.compressing.measured import measured
 from compressibility.compressing.realised import realised
-from compressibility.compressing.recipe import RecipeError, Truncated, read_recipe
+from compressibility.compressing.recipe import (
+    FrontPoint,
+    Prediction,
+    RecipeError,
+    Truncated,
+    read_recipe,
+)
+from compressibility.errors import UserError
+from compressibility.experiments.experiment import ExperimentError
+from compressibility.networks.latency import Latency
+from compressibility.store import netcdf
 from tests.learnt import recipe_by_hand
+from tests.small_experiment import place_in
 
 
 def test_statistics_are_those_of_training_images(learnt) -> None:
@@ -104,6 +120,73 @@ def test_the_comparison_is_of_the_two_networks(learnt, written) -> None:
         f"{small.judgement.accuracy:.2%}",
     ):
         assert number in card
+
+
+@pytest.mark.parametrize(
+    ("dense", "small", "told"),
+    [
+        ((1.0, 0.9, 1.1), (0.5, 0.4, 0.6), "faster here: 2.00 times"),
+        ((0.5, 0.4, 0.6), (1.0, 0.9, 1.1), "slower here, 2.00 times"),
+        ((1.0, 0.9, 1.1), (0.8, 0.7, 0.95), "not faster here"),
+        ((0.8, 0.7, 0.95), (1.0, 0.9, 1.1), "not faster here"),
+    ],
+)
+def test_a_network_is_called_faster_only_where_the_intervals_say_so(dense, small, told) -> None:
+    sides = [
+        Side(Judgement(1, 1, 0, 0), Cost(1, 1), 1, Latency(*each, 50, 1, 1), 1)
+        for each in (dense, small)
+    ]
+    assert Comparison(*sides).verdict.startswith(told)
+
+
+def test_the_front_is_at_what_is_kept_of_the_measure() -> None:
+    prediction = Prediction(2.0, 1.5, 3.0, 0.9, Judgement(100, 90, 3, 1))
+    front = [FrontPoint(Cost(0.3, 0.6), prediction)]
+    sides = [Side(Judgement(100, 90, 4, 1), Cost(*each), 1, None, 1) for each in ((10, 10), (4, 7))]
+    for measure, kept, built in (("macs", 60, 70), ("parameters", 30, 40)):
+        [axes] = front_figure(front, measure, Comparison(*sides)).axes
+        [drawn] = axes.containers
+        points, _, [bar] = drawn
+        assert points.get_xydata().tolist() == [[kept, -2.0]]
+        assert sorted(bar.get_segments()[0][:, 1]) == [-3.0, -1.5]
+        assert axes.lines[-1].get_xydata().tolist() == [[pytest.approx(built), -3.0]]
+
+
+def test_a_folder_is_renamed_whole_and_gone_where_it_fails(tmp_path) -> None:
+    out = tmp_path / "a" / "small"
+    with folder.written(out) as aside:
+        (aside / "x").write_text("x")
+        assert not out.exists()
+        number = aside.stat().st_ino
+    assert out.stat().st_ino == number
+
+    def fail(aside: Path) -> None:
+        (aside / "x").write_text("x")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), folder.written(tmp_path / "b") as aside:
+        fail(aside)
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert [each.name for each in out.parent.iterdir()] == ["small"]
+
+
+def test_fine_tuning_is_the_training_again_at_a_fifth_of_its_rate(learnt) -> None:
+    recipe = learnt.experiment.recipe
+    expected = replace(recipe, epochs=3, peak_learning_rate=recipe.peak_learning_rate / 5)
+    found = fine_tuning(learnt, 3)
+    assert replace(found, peak_learning_rate=0) == replace(expected, peak_learning_rate=0)
+    assert found.peak_learning_rate == pytest.approx(expected.peak_learning_rate)
+    assert fine_tuning(learnt, 0) is None
+    with pytest.raises(UserError, match="-1 epochs"):
+        fine_tuning(learnt, -1)
+
+
+def test_a_network_that_is_not_the_measured_one_is_refused(learnt, learnt_home, tmp_path) -> None:
+    dataset = learnt.data.dataset.copy(deep=True)
+    dataset["weights_hash"][...] = "0" * 64
+    netcdf.save(dataset, tmp_path / "other.nc")
+    with pytest.raises(ExperimentError, match="is not the network that was measured"):
+        measured(tmp_path / "other.nc", 0, place_in(learnt_home))
 
 
 def test_the_front_is_drawn_against_what_the_budget_limits(learnt, tmp_path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from compressibility.networks.image_sizes import ImageSizes, image_sizes
-from compressibility.networks.latency import Latency, latencies
+from compressibility.networks.latency import WARM_UP, Latency, latencies
 from compressibility.networks.peak_memory import peak_activations
 
 
@@ -31,6 +31,26 @@ def test_a_network_that_waits_longer_has_the_longer_latency() -> None:
         assert latency.median < 3 * seconds
         assert (latency.batch, latency.passes) == (3, 20)
         assert latency.threads == torch.get_num_threads()
+
+
+class Begins(nn.Module):
+    """Waits in its first passes, as what is compiled or loaded then does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passes += 1
+        time.sleep(0.02 if self.passes <= WARM_UP else 0)
+        return images
+
+
+def test_what_a_network_does_in_its_first_passes_does_not_count() -> None:
+    network = Begins()
+    [latency] = latencies([network], torch.zeros(1, 1), passes=8)
+    assert network.passes == WARM_UP + 8
+    assert latency.high < 0.01
 
 
 def test_intervals_that_overlap_are_no_order() -> None:

@@ -34,6 +34,18 @@ def test_the_choice_is_within_the_limit_and_no_other_one_there_loses_less(layers
     assert sum(losses[name][number] for name, number in found.items()) == pytest.approx(min(every))
 
 
+def test_a_limit_that_the_solver_passes_by_its_tolerance_is_drawn_closer(monkeypatch) -> None:
+    limits = []
+
+    def solved(costs, losses, limit) -> dict[str, int]:
+        limits.append(limit)
+        return {"a": len(limits) - 1}
+
+    monkeypatch.setattr("compressibility.compressing.knapsack._solved", solved)
+    assert chosen({"a": [1e9 + 500, 1e9 - 3000]}, {"a": [0, 1]}, limit=1e9) == {"a": 1}
+    assert limits == [1e9, 1e9 * (1 - 2e-6)]
+
+
 def test_a_hundred_layers_of_thirty_options_are_solved_within_their_limit() -> None:
     rng = np.random.default_rng(0)
     costs = {str(n): rng.integers(1, 10**6, 30).astype(float).tolist() for n in range(100)}
