@@ -88,6 +88,13 @@ def measure(
     layers: Annotated[
         str | None, typer.Option(help="Layers to measure, separated by commas; all by default.")
     ] = None,
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            help="What to measure of what is planned, such as truncation,held_out,recovery; all by "
+            "default. The same command without it measures the rest."
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU where there is one.")
     ] = "auto",
@@ -168,7 +175,6 @@ def measure(
     path = out or place.cache.dataset(chosen.name)
     if path.suffix != ".nc" or path.is_dir():
         raise UserError(f"--out {path} names no netCDF file; give one that ends in .nc")
-    only = None if layers is None else tuple(name.strip() for name in layers.split(","))
     with (
         interruptible(),
         shown(chosen.name) as report,
@@ -179,7 +185,8 @@ def measure(
             wanted,
             place=place,
             out=path,
-            layers=only,
+            layers=_names(layers),
+            tables=_names(tables),
             hands=hands,
             given=given,
             report=report,
@@ -219,6 +226,10 @@ def _told(summary: Summary) -> str:
         f"\nnot measured: {', '.join(layers)}: {reason}" for reason, layers in reasons.items()
     )
     return f"{networks}{told}{images}{left_out}"
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
 def seeds_from(text: str, planned: Sequence[int], experiment: str) -> tuple[int, ...]:

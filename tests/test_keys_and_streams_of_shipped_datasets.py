@@ -12,7 +12,7 @@ from compressibility.experiments.experiment import from_data
 from compressibility.measuring.tasks import content_key
 from compressibility.quantities.quantity import Scope, generator
 from compressibility.quantities.registry import QUANTITIES
-from compressibility.store import cache, netcdf
+from compressibility.store import cache, layout, netcdf
 from compressibility.store.schema import TABLES
 from compressibility.tensors.modes import Cut
 from compressibility.tensors.perturbations import shuffled
@@ -31,20 +31,18 @@ def test_every_stored_key_is_the_key_of_its_task(dataset) -> None:
     experiment = from_data(json.loads(dataset.attrs["experiment"]))
     checked = 0
     for quantity in experiment.quantities:
-        keys = dataset[f"{quantity.table}_key"]
-        for seed in dataset["seed"].values.tolist():
-            weights = str(dataset["weights_hash"].sel(seed=seed).item())
-            per_layer = "layer" in TABLES[quantity.table].per
-            for layer in dataset["layer"].values.tolist() if per_layer else [""]:
-                stored = keys.sel(seed=seed, **({"layer": layer} if layer else {})).item()
-                assert stored == content_key(
-                    quantity,
-                    experiment.scope(seed),
-                    layer,
-                    weights=weights,
-                    images_checksum=dataset.attrs["images_checksum"],
-                )
-                checked += 1
+        table = TABLES[quantity.table]
+        for labels, key in layout.measured(dataset, table).items():
+            place = dict(zip(table.per, labels, strict=True))
+            seed = place.pop("seed")
+            assert key == content_key(
+                quantity,
+                experiment.scope(seed),
+                next(iter(place.values()), ""),
+                weights=str(dataset["weights_hash"].sel(seed=seed).item()),
+                images_checksum=dataset.attrs["images_checksum"],
+            )
+            checked += 1
     assert checked >= 1 + 2 * dataset.sizes["layer"]
 
 

@@ -20,6 +20,8 @@ from compressibility.measuring.tasks import Bench
 from compressibility.measuring.workers import Beside, processes
 from compressibility.networks.image_sets import digits
 from compressibility.store import netcdf
+from compressibility.store.schema import present
+from compressibility.store.summary import summarise
 from tests.small_experiment import (
     N_TASKS,
     PLANS,
@@ -105,6 +107,19 @@ def test_seeds_measured_one_after_the_other_make_the_same_dataset(small_dataset,
 def test_layers_measured_one_after_the_other_make_the_same_dataset(small_dataset, tmp_path) -> None:
     measure_in(tmp_path, layers=("stage2.conv",))
     assert_same_values(measure_in(tmp_path), small_dataset)
+
+
+def test_tables_measured_one_after_the_other_make_the_same_dataset(small_dataset, tmp_path) -> None:
+    partial = measure_in(tmp_path, seeds=(0,), tables=("held_out", "truncation"))
+    assert {table.name for table in present(partial)} == {"network", "held_out", "truncation"}
+    assert set(summarise(partial).absent_tables) == {*PLANS} - {"held_out", "truncation"}
+    measure_in(tmp_path, tables=("joint",))
+    assert_same_values(measure_in(tmp_path), small_dataset)
+
+
+def test_a_table_that_is_not_planned_is_refused(tmp_path) -> None:
+    with pytest.raises(ExperimentError, match="plans no table 'jont': did you mean joint"):
+        measure_in(tmp_path, tables=("jont",))
 
 
 def test_processes_measure_what_one_process_measures(small_dataset, tmp_path, monkeypatch) -> None:

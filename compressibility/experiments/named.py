@@ -60,8 +60,6 @@ _CIFAR_RECOVERY: Final = Recovery(
 )
 _DIGITS_RECOVERY: Final = Recovery(
     ConstantRate(epochs=5, batch_size=64, peak_learning_rate=0.01, shift=1),
-    cuts=("OUT",),
-    thresholds=(0.5,),
     statistics_images=256,
 )
 _OF_RESNETS: Final = (Truncation(), HeldOut(images=1_000), Controls())
@@ -80,15 +78,9 @@ _EVERY: Final = (
         seeds=_EIGHT_SEEDS,
         plans=(
             *_OF_VANILLA_CNNS,
-            CPDecomposition((1, 4, 16, 32), sweeps=100),
+            CPDecomposition(sweeps=100),
             _DIGITS_RECOVERY,
-            Minimum(
-                _DIGITS_RECOVERY.recipe,
-                epochs_of_another=10,
-                images=128,
-                statistics_images=256,
-                directions=8,
-            ),
+            Minimum(_DIGITS_RECOVERY.recipe, statistics_images=256),
             WhitenedTruncation(images=256),
         ),
     ),

@@ -28,7 +28,7 @@ from compressibility.measuring.workers import Hands, InThisProcess
 from compressibility.networks.image_sets import NAMES
 from compressibility.networks.kernels import find_kernels, unsupported, weights_hash
 from compressibility.networks.training import Progress
-from compressibility.quantities.quantity import coordinates, divided_along
+from compressibility.quantities.quantity import Quantity, coordinates, divided_along
 from compressibility.store import layout, netcdf
 from compressibility.store.declarations import PARTED
 from compressibility.store.provenance import attributes, merged_history
@@ -43,6 +43,7 @@ class _Sweep:
     bench: Bench
     known: xr.Dataset | None
     layers: tuple[str, ...]
+    quantities: tuple[Quantity, ...]
     shards: dict[Task, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,9 +55,8 @@ class _Sweep:
 
     def tasks(self, seed: int) -> Iterator[Task]:
         """The network's own, then layer by layer, then those that need many layers."""
-        quantities = self.experiment.quantities
-        of_layers = [q for q in quantities if divided_along(q) == "layer"]
-        first, *others = (q for q in quantities if q not in of_layers)
+        of_layers = [q for q in self.quantities if divided_along(q) == "layer"]
+        first, *others = (q for q in self.quantities if q not in of_layers)
         yield Task(self.experiment, seed, first)
         for layer in self.layers:
             for quantity in of_layers:
@@ -143,6 +143,7 @@ def measure(
     place: networks.Place,
     out: Path,
     layers: Sequence[str] | None = None,
+    tables: Sequence[str] | None = None,
     hands: Hands | None = None,
     given: nn.Module | None = None,
     report: Report = lambda _: None,
@@ -159,6 +160,7 @@ def measure(
         place: Where things lie, and which device computes.
         out: The dataset; what it holds counts as done.
         layers: Which layers; all by default.
+        tables: Which of the planned tables, beside the baseline; all by default.
         hands: Who does the jobs; this process by default.
         given: The network of an experiment that was trained elsewhere; it is kept in the cache, and
             may be left out where it is there.
@@ -166,8 +168,8 @@ def measure(
 
     Raises:
         ExperimentError: ``out`` belongs to another experiment or other images, a layer is
-            unknown, a network that is measured in part is gone, or the network that is given does
-            not take the images.
+            unknown, a table is not planned, a network that is measured in part is gone, or the
+            network that is given does not take the images.
         ImagesError: The images are not there, or cannot be read as they are meant.
         compressibility.store.netcdf.DatasetError: ``out`` is damaged or cannot be written.
         compressibility.measuring.lock.BusyError: Another process measures the experiment in this
@@ -181,7 +183,7 @@ def measure(
         if given is not None and (note := require_takes(given, images)):
             report(Step(0, 0, (), note=note))
     if out.exists():
-        held = _sweep(experiment, bench, out, layers)
+        held = _sweep(experiment, bench, out, layers, tables)
         assert held.known is not None
         whole = all(held.holds(seed) for seed in seeds)
         if not whole or of_folder:
@@ -192,7 +194,7 @@ def measure(
     with exclusive(out, experiment.name), exclusive(shards, experiment.name):
         if given is not None:
             networks.keep(given, experiment, place)
-        sweep = _sweep(experiment, bench, out, layers)
+        sweep = _sweep(experiment, bench, out, layers, tables)
         try:
             _run(sweep, seeds, hands or InThisProcess(bench), report)
         except BaseException:
@@ -207,8 +209,15 @@ def held_keys(dataset: xr.Dataset) -> set[str]:
     return {key for table in present(dataset) for key in layout.measured(dataset, table).values()}
 
 
-def _sweep(experiment: Experiment, bench: Bench, out: Path, layers: Sequence[str] | None) -> _Sweep:
+def _sweep(
+    experiment: Experiment,
+    bench: Bench,
+    out: Path,
+    layers: Sequence[str] | None,
+    tables: Sequence[str] | None,
+) -> _Sweep:
     """The sweep that goes on from what ``out`` holds."""
+    quantities = _chosen(experiment, tables)
     known = netcdf.open_dataset(out) if out.exists() else None
     if known is not None:
         _require_same(known, experiment, out)
@@ -223,7 +232,21 @@ def _sweep(experiment: Experiment, bench: Bench, out: Path, layers: Sequence[str
                 f"It has {len(every)} from {every[0]} to {every[-1]}"
             )
     chosen = tuple(layer for layer in every if layers is None or layer in layers)
-    return _Sweep(experiment, bench, known, chosen)
+    return _Sweep(experiment, bench, known, chosen, quantities)
+
+
+def _chosen(experiment: Experiment, tables: Sequence[str] | None) -> tuple[Quantity, ...]:
+    """The baseline and the quantities that fill the tables which are asked for."""
+    if tables is None:
+        return experiment.quantities
+    planned = [plan.table for plan in experiment.plans]
+    for table in tables:
+        if table not in planned:
+            raise ExperimentError(
+                f"{experiment.name} plans no table {table!r}: {nearest(table, planned)}"
+            )
+    baseline, *others = experiment.quantities
+    return (baseline, *(quantity for quantity in others if quantity.table in tables))
 
 
 def _require_same(known: xr.Dataset, experiment: Experiment, out: Path) -> None:
@@ -310,12 +333,12 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     """One dataset of all the seeds in ``parts``, each task of theirs in its place."""
     experiment, known, images = sweep.experiment, sweep.known, sweep.bench.images(sweep.experiment)
     network, example = networks.example(experiment, images)
-    planned = [quantity.table for quantity in experiment.quantities]
-    tables = planned
-    grid = coordinates(experiment.quantities)
+    begun = [quantity.table for quantity in sweep.quantities]
+    tables = begun
+    grid = coordinates(sweep.quantities)
     labels: dict[str, ArrayLike] = {d: grid[d] for d in grid if d not in _PUT_TOGETHER}
     if known is not None:
-        tables = [*planned, *(table.name for table in present(known))]
+        tables = [*begun, *(table.name for table in present(known))]
         labels = {str(d): known[d].values for d in known.dims if d not in _PUT_TOGETHER} | labels
     labels[PARTED] = _weights(grid.get(PARTED, ()), known)
     dataset = layout.blank(
