@@ -16,6 +16,7 @@ from compressibility.measuring.progress import Report, Step, shown
 from compressibility.measuring.tasks import content_key, measured
 from compressibility.networks.devices import resolve
 from compressibility.networks.kernels import Kernel, find_kernels, kernel_array, unsupported
+from compressibility.networks.refusals import KINDS
 from compressibility.quantities import cuts
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.network import Network
@@ -29,12 +30,15 @@ from compressibility.tensors.spectra import Spectrum
 from compressibility.tensors.thresholds import THRESHOLDS
 
 
-def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
-    """The Schmidt values of every convolution of a network along every cut.
+def spectra(
+    network: nn.Module, example: Tensor, *, kinds: Sequence[str] = tuple(KINDS)
+) -> xr.Dataset:
+    """The Schmidt values of every kernel of a network along every cut.
 
     Args:
         network: Any network that takes one tensor.
         example: A batch that it takes.
+        kinds: Of layers, out of `compressibility.networks.refusals.KINDS`; all by default.
 
     Returns:
         ``schmidt_value`` (layer, mode, schmidt_index), NaN beyond the last and for cuts that a
@@ -46,7 +50,7 @@ def spectra(network: nn.Module, example: Tensor) -> xr.Dataset:
     >>> bool(found["entropy"].sel(layer="2", mode="OUT") < np.log(32))
     True
     """
-    layers = [kernel.layer for kernel in _kernels(network, example)]
+    layers = [kernel.layer for kernel in _kernels(network, example, kinds)]
     tables = [
         cuts.schmidt_values(kernel_array(network, layer).astype(np.float64)) for layer in layers
     ]
@@ -75,6 +79,7 @@ def measure(
     labels: Tensor,
     *,
     name: str = "own",
+    kinds: Sequence[str] = tuple(KINDS),
     layers: Sequence[str] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
     seed: int = 0,
@@ -92,7 +97,8 @@ def measure(
         images: As the network takes them, float32, shape (N, C, H, W).
         labels: Their classes, int64, shape (N,).
         name: What the dataset tells of the network; not empty.
-        layers: Which convolutions; all by default.
+        kinds: Of layers, as for `spectra`.
+        layers: Which of them; all by default.
         thresholds: Allowed norm losses, ascending, from 0.
         seed: Number of the network among its like, and of its random numbers.
         device: Which device computes.
@@ -111,13 +117,14 @@ def measure(
         raise UserError("the dataset needs a name: give one that tells of the network")
     device = resolve(device)
     Evaluator(network, images, labels, device=device, precision=precision)  # refuses bad input
-    found = _kernels(network, images[:1])
+    found = _kernels(network, images[:1], kinds)
     chosen = _chosen(found, layers)
     unasked = [kernel.layer for kernel in found if kernel not in chosen]
     subject = Subject(
         network=network,
         layers=chosen,
-        left_out=unsupported(network, images[:1]) | dict.fromkeys(unasked, "it was not asked for"),
+        left_out=unsupported(network, images[:1], kinds=kinds)
+        | dict.fromkeys(unasked, "it was not asked for"),
         images=images,
         labels=labels,
         seed=seed,
@@ -187,8 +194,8 @@ def _require_grid(thresholds: Sequence[float]) -> None:
         )
 
 
-def _kernels(network: nn.Module, example: Tensor) -> tuple[Kernel, ...]:
-    """Every measurable convolution; at least one."""
+def _kernels(network: nn.Module, example: Tensor, kinds: Sequence[str]) -> tuple[Kernel, ...]:
+    """Every measurable kernel of some kinds; at least one."""
     for what, given, wanted in (
         ("network", network, nn.Module),
         ("example", example, Tensor),
@@ -197,9 +204,9 @@ def _kernels(network: nn.Module, example: Tensor) -> tuple[Kernel, ...]:
             raise UserError(
                 f"the {what} is of type {type(given).__name__}: give a {wanted.__name__}"
             )
-    found = find_kernels(network, example)
+    found = find_kernels(network, example, kinds=kinds)
     if not found:
-        raise UserError("the network has no Conv2d that can be measured")
+        raise UserError(f"the network has no {' or '.join(kinds)} that can be measured")
     return found
 
 

@@ -5,10 +5,14 @@ import time
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from compressibility.networks.compression import compress
 from compressibility.networks.image_sizes import ImageSizes, image_sizes
+from compressibility.networks.kernels import kernel_array
 from compressibility.networks.latency import WARM_UP, Latency, latencies
 from compressibility.networks.peak_memory import peak_activations
+from compressibility.tensors.schmidt import decompose
 
 
 class Waits(nn.Module):
@@ -102,3 +106,32 @@ def test_every_call_of_a_layer_has_its_sizes() -> None:
     assert image_sizes(Twice(), torch.zeros(1, 2, 8, 12), ["conv"]) == {
         "conv": (ImageSizes((8, 12), (4, 6)), ImageSizes((4, 6), (2, 3)))
     }
+
+
+class Tokens(nn.Module):
+    """A linear layer on 6 tokens of each image, and one on their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each, self.head = nn.Linear(40, 30), nn.Linear(30, 20)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.each(tokens).mean(dim=1))
+
+
+def test_the_costs_of_realised_linear_layers_are_those_that_pytorch_counts() -> None:
+    network, example = Tokens().eval(), torch.zeros(1, 6, 40)
+    sizes = image_sizes(network, torch.zeros(3, 6, 40), ["each", "head"])
+    chains = {
+        layer: decompose(kernel_array(network, layer), "OUT").chain(rank)
+        for layer, rank in (("each", 5), ("head", 3))
+    }
+    small = compress(network, chains)
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        small(example)
+    macs = {
+        layer: sum(chain.macs(each.outputs, inputs=each.inputs) for each in sizes[layer])
+        for layer, chain in chains.items()
+    }
+    assert macs == {"each": 6 * 5 * (40 + 30), "head": 3 * (30 + 20)}
+    assert 2 * sum(macs.values()) == counted.get_total_flops()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +72,29 @@ def test_a_network_of_ones_own_becomes_a_valid_dataset_that_opens_in_xarray(
         plain = plain_evaluation(network, images, labels, {"2": truncated})
         assert int(here["n_correct"]) == plain.n_correct < 200
     assert set(dataset["weights"].values) == {"trained", "shuffled"}
-    assert "6" in dataset.attrs["left_out"]
+    head = dataset.sel(layer="6", seed=0)
+    assert int(head["n_correct"].sel(mode="OUT", threshold=0.0)) == 200
+    assert head["same_as"].values.tolist()[:4] == ["OUT", "OUT", "trivial", "trivial"]
 
 
 def test_what_a_notebook_misspells_is_told(network, images, labels) -> None:
     with pytest.raises(UserError, match="no measurable layer '3': choose from 0, 2"):
         cz.measure(network, images, labels, layers=["3"])
-    with pytest.raises(UserError, match="no Conv2d"):
-        cz.spectra(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), images)
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    with pytest.raises(UserError, match="the network has no Conv2d that"):
+        cz.spectra(flat, images, kinds=("Conv2d",))
+    with pytest.raises(UserError, match="unknown kind 'Conv1d'"):
+        cz.spectra(flat, images, kinds=("Conv1d",))
+
+
+def test_some_kinds_of_layers_are_measured_alone(network, images, labels) -> None:
+    asked = {"kinds": ("Conv2d",), "thresholds": (0.0, 0.2)}
+    dataset = cz.measure(network, images, labels, **asked)
+    assert dataset["layer"].values.tolist() == ["0", "2"]
+    left = json.loads(dataset.attrs["left_out"])
+    assert left == {"6": "it is a Linear, and only Conv2d kernels are measured"}
+    chains = cz.truncations(network, images[:1], norm_loss=0.2, kinds=("Linear",))
+    assert set(chains) == {"6"}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +154,7 @@ def test_all_layers_truncated_at_once_are_evaluated(network, images, labels) -> 
     [found] = cz.Evaluator(network, images, labels).joint([chains])
     kernels = {layer: chain.kernel() for layer, chain in chains.items()}
     plain = plain_evaluation(network, images, labels, kernels)
-    assert len(chains) == 2
+    assert set(chains) == {"0", "2", "6"}
     assert found.n_correct == plain.n_correct < 200
 
 
@@ -151,15 +167,12 @@ def test_a_smaller_network_gives_the_truncated_ones_logits(network, images) -> N
     truncated.load_state_dict(network.state_dict())
     expected = small(images)
     for layer, chain in chains.items():
-        kernel = torch.from_numpy(chain.kernel()).float()
-        truncated.set_submodule(layer, _with(network.get_submodule(layer), kernel))
+        copy = deepcopy(network.get_submodule(layer))
+        copy.load_state_dict(
+            {"weight": torch.from_numpy(chain.kernel()).view_as(copy.weight), "bias": copy.bias}
+        )
+        truncated.set_submodule(layer, copy)
     torch.testing.assert_close(expected, truncated(images), rtol=1e-4, atol=1e-5)
-
-
-def _with(layer: nn.Conv2d, kernel: torch.Tensor) -> nn.Conv2d:
-    replaced = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
-    replaced.load_state_dict({"weight": kernel, "bias": layer.bias})
-    return replaced
 
 
 def test_critical_norm_losses_have_a_censored_flag(dataset) -> None:

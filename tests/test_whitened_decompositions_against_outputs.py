@@ -145,6 +145,22 @@ def test_patches_times_the_kernel_are_the_layers_outputs(convolution) -> None:
     assert not convolution._forward_hooks
 
 
+def test_what_a_linear_layer_sees_are_its_vectors() -> None:
+    torch.manual_seed(0)
+    network, tokens = (
+        nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)),
+        torch.randn(7, 6, 5),
+    )
+    found = patch_covariances(network, tokens, ["0", "2"], batch_size=3)
+    with torch.no_grad():
+        behind = network[:2](tokens)
+    for layer, vectors in (("0", tokens), ("2", behind)):
+        rows = vectors.flatten(0, 1).double().numpy()
+        size = rows.shape[1]
+        assert found[layer].shape == (size, 1, 1) * 2
+        np.testing.assert_allclose(found[layer].reshape(size, size), rows.T @ rows / 42, rtol=1e-6)
+
+
 def test_a_layer_that_is_never_called_has_no_covariance() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 1))
     network.register_module("idle", nn.Conv2d(1, 1, 1))

@@ -24,7 +24,8 @@ from compressibility.tensors.whitened import covariance_seen, whitened
 
 COVARIANCE_IMAGES = 1_024
 """Of so many training images is the covariance of what a layer sees, at most."""
-
+LARGEST_PATCH = 8_192
+"""Entries of the largest patches of which a covariance is taken: it has 512 MiB."""
 
 Metric: TypeAlias = Literal["weights", "outputs"]
 METRICS: Final[tuple[Metric, ...]] = ("outputs", "weights")
@@ -145,13 +146,15 @@ def layers_of(
 def covariances(subject: Subject, layers: Iterable[str]) -> dict[str, Floats]:
     """The `patch_covariances` of some layers, over the first `COVARIANCE_IMAGES` training images.
 
-    None without training images.
+    None without training images, and none of a layer whose patches are above `LARGEST_PATCH`.
     """
     if subject.training_images is None:
         return {}
     images, _ = subject.training_images(COVARIANCE_IMAGES)
     network = copied(subject.network).to(subject.device)
-    return patch_covariances(network, images.to(subject.device), layers)
+    patches = {kernel.layer: kernel.parameters // kernel.shape[0] for kernel in subject.layers}
+    small = [layer for layer in layers if patches[layer] <= LARGEST_PATCH]
+    return patch_covariances(network, images.to(subject.device), small)
 
 
 def decompositions_of(

@@ -43,6 +43,8 @@ class Experiment:
         test_images: Limits the measurement to the first test images.
         precision: That of the evaluations; below float32 the counts stay those of float32, and
             losses are not measured.
+        kinds: Of the layers whose kernels are measured, out of
+            `compressibility.networks.refusals.KINDS`.
         stream: Name of the random numbers of the networks' weights and trainings and of the
             measurements. Experiments of one stream share the initial kernels of equal seeds, so
             each new one has its own; without any (those of the first datasets) it is the seed.
@@ -57,6 +59,7 @@ class Experiment:
     plans: tuple[Quantity, ...] = (Truncation(), Controls())
     test_images: int | None = None
     precision: Precision = "float32"
+    kinds: tuple[str, ...] = ("Conv2d",)
     stream: str | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +91,7 @@ class Experiment:
 
     def as_data(self) -> dict[str, Any]:
         """Every setting, as data that JSON can hold; what is not set leaves no trace."""
-        data = {
+        data: dict[str, Any] = {
             "name": self.name,
             "title": self.title,
             "images": self.images_name,
@@ -99,6 +102,8 @@ class Experiment:
             "test_images": self.test_images,
             "precision": self.precision,
         }
+        if self.kinds != Experiment.kinds:
+            data["kinds"] = self.kinds
         return data if self.stream is None else data | {"stream": self.stream}
 
 
@@ -114,7 +119,7 @@ def identity(data: Mapping[str, Any]) -> str:
     return content_key({name: data.get(name) for name in IDENTIFYING}, {})
 
 
-IDENTIFYING: Final = ("architecture", "recipe", "images", "test_images", "stream")
+IDENTIFYING: Final = ("architecture", "recipe", "images", "test_images", "kinds", "stream")
 
 
 def from_data(data: Mapping[str, Any]) -> Experiment:

@@ -13,6 +13,7 @@ from compressibility.networks.given_weights import given, read_weights
 from compressibility.networks.image_sets import ImageSet, Preprocessing
 from compressibility.networks.imported import Imported, built_by
 from compressibility.networks.kernels import evaluation_mode, weights_hash
+from compressibility.networks.refusals import KINDS
 from compressibility.quantities.controls import Controls
 from compressibility.quantities.held_out import HeldOut
 from compressibility.quantities.joint import Joint
@@ -56,6 +57,7 @@ def own_network(
         recipe=None,
         seeds=(0,),
         plans=PLANS,
+        kinds=tuple(KINDS),
         stream=name,
     )
     return experiment, network

@@ -183,10 +183,10 @@ def subject(experiment: Experiment, seed: int, images: ImageSet, place: Place) -
 
     return Subject(
         network=network,
-        layers=find_kernels(network, inputs[:1]),
+        layers=find_kernels(network, inputs[:1], kinds=experiment.kinds),
         images=inputs,
         labels=test.labels,
-        left_out=unsupported(network, inputs[:1]),
+        left_out=unsupported(network, inputs[:1], kinds=experiment.kinds),
         seed=seed,
         initial=None if elsewhere else initial(experiment, seed, images)[0],
         training_images=first_of(images.train),

@@ -224,7 +224,8 @@ def _sweep(
         every = tuple(known["layer"].values.tolist())
     else:
         network, example = networks.example(experiment, bench.images(experiment))
-        every = tuple(kernel.layer for kernel in find_kernels(network, example))
+        kernels = find_kernels(network, example, kinds=experiment.kinds)
+        every = tuple(kernel.layer for kernel in kernels)
     for layer in layers or ():
         if layer not in every:
             raise ExperimentError(
@@ -342,7 +343,7 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
         labels = {str(d): known[d].values for d in known.dims if d not in _PUT_TOGETHER} | labels
     labels[PARTED] = _weights(grid.get(PARTED, ()), known)
     dataset = layout.blank(
-        find_kernels(network, example),
+        find_kernels(network, example, kinds=experiment.kinds),
         seeds=sorted({int(seed) for part in parts for seed in part["seed"].values}),
         coordinates=labels,
         tables=tables,
@@ -350,7 +351,7 @@ def _assembled(sweep: _Sweep, parts: Sequence[xr.Dataset]) -> xr.Dataset:
             title=experiment.title,
             experiment=experiment.as_data(),
             images_checksum=images.checksum,
-            left_out=unsupported(network, example),
+            left_out=unsupported(network, example, kinds=experiment.kinds),
             n_classes=len(images.classes),
             event=f"measure {experiment.name}",
         ),

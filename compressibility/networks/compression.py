@@ -1,6 +1,6 @@
 """A smaller network: its layers truncated, and realised as chains of small layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -9,6 +9,7 @@ from compressibility.networks.copies import copied
 from compressibility.networks.factorized import factorize
 from compressibility.networks.kernels import find_kernels, kernel_array, kernel_layer
 from compressibility.networks.plainness import method_set_on
+from compressibility.networks.refusals import KINDS
 from compressibility.networks.wrappers import unwrapped
 from compressibility.tensors.chains import Chain
 from compressibility.tensors.modes import Cut
@@ -17,9 +18,14 @@ from compressibility.tensors.thresholds import rank_at
 
 
 def truncations(
-    network: nn.Module, example: Tensor, *, norm_loss: float, cut: Cut | str = "OUT"
+    network: nn.Module,
+    example: Tensor,
+    *,
+    norm_loss: float,
+    cut: Cut | str = "OUT",
+    kinds: Sequence[str] = tuple(KINDS),
 ) -> dict[str, Chain]:
-    """Every convolution of a network truncated along one cut, to one allowed norm loss.
+    """Every kernel of a network truncated along one cut, to one allowed norm loss.
 
     A layer that the truncation would not make smaller is left out, and so stays as it is.
 
@@ -28,6 +34,7 @@ def truncations(
         example: A batch that it takes.
         norm_loss: Allowed norm loss, in [0, 1).
         cut: The cut.
+        kinds: Of layers, out of ``KINDS``; all by default.
 
     Returns:
         Layer to chain of small kernels: a variant that an evaluator answers for, and what
@@ -37,7 +44,7 @@ def truncations(
         ValueError: The norm loss is outside [0, 1), or there is no such cut.
     """
     found = {}
-    for kernel in find_kernels(network, example):
+    for kernel in find_kernels(network, example, kinds=kinds):
         decomposition = decompose(kernel_array(network, kernel.layer), cut)
         chain = decomposition.chain(rank_at(decomposition.spectrum, norm_loss))
         if chain.parameters < kernel.parameters:

@@ -23,12 +23,13 @@ class ImageSizes:
 def image_sizes(
     model: nn.Module, example: Tensor, layers: Iterable[str]
 ) -> dict[str, tuple[ImageSizes, ...]]:
-    """The sizes in each call of some convolutions, in one forward pass.
+    """The sizes in each call of some layers, in one forward pass.
 
     Args:
         model: Any network that takes one tensor.
         example: A batch that it takes, (N, ...).
-        layers: Module paths of ``Conv2d`` layers.
+        layers: Module paths of ``Conv2d`` and ``Linear`` layers. The vectors that a linear layer
+            takes for one image make an image one pixel high.
 
     Raises:
         UserError: A layer is unknown or not measurable.
@@ -40,7 +41,11 @@ def image_sizes(
     found: dict[str, list[ImageSizes]] = {layer: [] for layer in layers}
 
     def note(layer: str, given: tuple[Any, ...], output: Tensor) -> None:
-        found[layer].append(ImageSizes(_size(given[0]), _size(output)))
+        if isinstance(modules[layer], nn.Linear):
+            vectors = (1, output[..., 0].numel() // len(example))
+            found[layer].append(ImageSizes(vectors, vectors))
+        else:
+            found[layer].append(ImageSizes(_size(given[0]), _size(output)))
 
     modules = {layer: kernel_layer(model, layer) for layer in found}
     with watched(modules, note), evaluation_mode(model), torch.no_grad(), uncompiled():

@@ -17,24 +17,25 @@ from compressibility.tensors.arrays import Floats
 def patch_covariances(
     model: nn.Module, images: Tensor, layers: Iterable[str], *, batch_size: int = 64
 ) -> dict[str, Floats]:
-    """The uncentred covariances of the patches of some convolutions, in one pass over images.
+    """The uncentred covariances of the patches of some layers, in one pass over images.
 
-    Each is over images, positions, groups, and the layer's calls.
+    Each is over images, positions, groups, and the layer's calls; what a linear layer sees are the
+    vectors that it takes.
 
     Args:
         model: In any mode; it answers in evaluation mode and is left as it is.
         images: As the network takes them, (N, ...), on its device.
-        layers: Module paths of ``Conv2d`` layers.
+        layers: Module paths of ``Conv2d`` and ``Linear`` layers.
         batch_size: Images of one pass.
 
     Returns:
-        By layer, float64, shape (IN / groups, KH, KW, IN / groups, KH, KW); not a number where the
-        layer was never called.
+        By layer, float64, shape (IN / groups, KH, KW, IN / groups, KH, KW), with KH = KW = 1 for a
+        linear layer; not a number where the layer was never called.
 
     Raises:
         UserError: A layer is unknown or not measurable.
     """
-    modules = {layer: _convolution(model, layer) for layer in layers}
+    modules = {layer: kernel_layer(model, layer) for layer in layers}
     totals, counts = {}, dict.fromkeys(modules, 0)
     for layer, module in modules.items():
         size = module.weight[0].numel()
@@ -50,21 +51,24 @@ def patch_covariances(
             model(batch)
     return {
         layer: (totals[layer] / (counts[layer] or float("nan")))
-        .reshape(*module.weight.shape[1:], *module.weight.shape[1:])
+        .reshape(_window(module) * 2)
         .cpu()
         .numpy()
         for layer, module in modules.items()
     }
 
 
-def _convolution(model: nn.Module, layer: str) -> nn.Conv2d:
-    module = kernel_layer(model, layer)
-    assert isinstance(module, nn.Conv2d)
-    return module
+def _window(layer: nn.Conv2d | nn.Linear) -> tuple[int, int, int]:
+    """(IN / groups, KH, KW)."""
+    in_, *window = layer.weight.shape[1:]
+    height, width = window or (1, 1)
+    return in_, height, width
 
 
-def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
+def _patches(layer: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     """What the kernel multiplies, (IN / groups · KH · KW, positions of all images and groups)."""
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(-1, layer.in_features).T
     geometry = Geometry.of(layer)
     padding = (*geometry.horizontal, *geometry.vertical)
     mode = "constant" if geometry.padding_mode == "zeros" else geometry.padding_mode

@@ -275,7 +275,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
         register for module in modules for register in (module._parameters, module._buffers)
     ]
     held = [{**register} for register in registers]
-    values = {id(each): each.detach().clone() for each in model.buffers()}
+    buffers = [buffer for buffer in model.buffers() if not buffer.is_meta]
+    values = [buffer.detach().clone() for buffer in buffers]
     try:
         yield model.eval()
     finally:
@@ -288,9 +289,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[nn.Module]:
         for module, mode in zip(every, modes, strict=True):
             module.training = mode
         with torch.no_grad():
-            for buffer in model.buffers():
-                if not torch.equal(buffer, values[id(buffer)]):
-                    buffer.copy_(values[id(buffer)])
+            for buffer, value in zip(buffers, values, strict=True):
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
 
 
 def _nearest(model: nn.Module, layer: str) -> str:
