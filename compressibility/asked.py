@@ -1,6 +1,6 @@
 """What the options of ``compressibility measure`` ask for, together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -16,16 +16,16 @@ def asked(
     name: str | None,
     images: Path | None,
     model: str | None,
-    weights: Path | None,
+    weights: Sequence[Path],
     intake: Mapping[str, int | str | None],
-) -> tuple[Experiment, nn.Module | None]:
-    """What is to be measured, and its network where that was trained elsewhere.
+) -> tuple[Experiment, tuple[nn.Module, ...]]:
+    """What is to be measured, and its networks where those were trained elsewhere.
 
     Args:
         name: Of an experiment.
         images: A folder.
         model: ``module:function``.
-        weights: A file.
+        weights: Files, one for each network.
         intake: What ``--size``, ``--resize``, ``--mean`` and ``--std`` ask for.
 
     Raises:
@@ -40,19 +40,19 @@ def asked(
                 "nothing to measure: name an experiment (`compressibility experiments` lists "
                 "them), or a network of your own with --model, --weights and --images"
             )
-        return (named(name) if images is None else on_folder(named(name), images)), None
+        return (named(name) if images is None else on_folder(named(name), images)), ()
     if name is not None:
         raise UserError(
             f"--model {model} is a network of your own, and {name} has its own: give one of them"
         )
-    for option, value, what in (
-        ("--weights", weights, "its weights, safetensors or a state dict saved by torch.save"),
-        ("--images", images, "a folder with a sub-folder for each of its classes"),
-    ):
-        if value is None:
-            raise UserError(f"--model {model} lacks {option}: {what}")
-    assert weights is not None
-    assert images is not None
+    if not weights:
+        raise UserError(
+            f"--model {model} lacks --weights: safetensors, or a state dict saved by torch.save"
+        )
+    if images is None:
+        raise UserError(
+            f"--model {model} lacks --images: a folder with a sub-folder for each of its classes"
+        )
     return own_network(model, weights, images, _preprocessing(intake))
 
 

@@ -127,8 +127,11 @@ def measure(
         ),
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(help="Its weights: safetensors, or a state dict saved by torch.save."),
+        list[Path] | None,
+        typer.Option(
+            help="Its weights: safetensors, or a state dict saved by torch.save. Given several "
+            "times, of as many networks, seeds 0, 1, …"
+        ),
     ] = None,
     size: Annotated[
         int | None,
@@ -169,7 +172,7 @@ def measure(
     from compressibility.networks.devices import resolve
 
     intake = {"--size": size, "--resize": resize, "--mean": mean, "--std": std}
-    chosen, given = asked(experiment, images, model, weights, intake)
+    chosen, given = asked(experiment, images, model, weights or (), intake)
     place = Place(cache.default(), images_dir or cache.default().images, resolve(device))
     wanted = chosen.seeds if seeds is None else seeds_from(seeds, chosen.seeds, chosen.name)
     path = out or place.cache.dataset(chosen.name)

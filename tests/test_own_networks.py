@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from compressibility.experiments.experiment import Experiment, from_data
+from compressibility.experiments.experiment import Experiment, ExperimentError, from_data
 from compressibility.experiments.given import own_network
 from compressibility.experiments.networks import Place, subject
 from compressibility.measuring.sweep import measure
@@ -59,14 +59,14 @@ class Given:
     network: nn.Module
     weights: Path
 
-    def experiment(self, plans=PLANS) -> tuple[Experiment, nn.Module]:
-        made, network = own_network(BUILDER, self.weights, self.images, TAKES)
-        return replace(made, plans=plans), network
+    def experiment(self, plans=PLANS) -> tuple[Experiment, tuple[nn.Module, ...]]:
+        made, networks = own_network(BUILDER, [self.weights], self.images, TAKES)
+        return replace(made, plans=plans), networks
 
     def measured(self, root: Path, plans=PLANS, **options) -> xr.Dataset:
-        experiment, network = self.experiment(plans)
+        experiment, networks = self.experiment(plans)
         place = place_in(root)
-        options = {"given": network, "out": place.cache.dataset(experiment.name)} | options
+        options = {"given": networks, "out": place.cache.dataset(experiment.name)} | options
         return measure(experiment, (0,), place=place, **options)
 
 
@@ -182,7 +182,7 @@ def test_processes_beside_each_other_measure_the_same(given, dataset, tmp_path) 
 
 
 def test_what_is_measured_needs_the_weights_no_more(given, dataset, home) -> None:
-    assert_same_values(given.measured(home, given=None), dataset)
+    assert_same_values(given.measured(home, given=()), dataset)
 
 
 def test_every_variant_is_verified_by_whole_passes(given, dataset, home) -> None:
@@ -202,8 +202,8 @@ def test_names_tell_networks_apart_and_checkpoints_are_of_the_network_alone(
     other = tmp_path / "other.pt"
     torch.save(build().state_dict(), other)
     mine, _ = given.experiment()
-    theirs, _ = own_network(BUILDER, other, given.images, TAKES)
-    larger, network = own_network(BUILDER, given.weights, given.images, Preprocessing(20, 20))
+    theirs, _ = own_network(BUILDER, [other], given.images, TAKES)
+    larger, networks = own_network(BUILDER, [given.weights], given.images, Preprocessing(20, 20))
     assert mine.name != theirs.name
     assert mine.identity != theirs.identity
     assert mine.name == larger.name
@@ -212,7 +212,7 @@ def test_names_tell_networks_apart_and_checkpoints_are_of_the_network_alone(
     given.measured(tmp_path, plans)
     place = place_in(tmp_path)
     found = measure(
-        replace(larger, plans=plans), (0,), place=place, out=tmp_path / "l.nc", given=network
+        replace(larger, plans=plans), (0,), place=place, out=tmp_path / "l.nc", given=networks
     )
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
     assert (
@@ -220,11 +220,36 @@ def test_names_tell_networks_apart_and_checkpoints_are_of_the_network_alone(
     )
 
 
+def test_several_networks_are_the_seeds_of_one_experiment(given, dataset, tmp_path) -> None:
+    torch.manual_seed(5)
+    other = build().eval()
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    made, networks = own_network(
+        BUILDER, [given.weights, tmp_path / "other.pt"], given.images, TAKES
+    )
+    assert made.seeds == (0, 1)
+    experiment = replace(made, plans=(Truncation(THRESHOLDS),))
+    place, out = place_in(tmp_path), tmp_path / "both.nc"
+    both = measure(experiment, (0, 1), place=place, out=out, given=networks)
+    images, labels = by_torchvision(given.images / "test")
+    for seed, network in enumerate((given.network, other)):
+        assert both["weights_hash"].sel(seed=seed) == weights_hash(network)
+        assert both["baseline_n_correct"].sel(seed=seed) == right(network, images, labels)
+    np.testing.assert_array_equal(both["n_correct"].sel(seed=0), dataset["n_correct"].sel(seed=0))
+
+
+def test_a_network_given_twice_is_refused(given, tmp_path) -> None:
+    again = tmp_path / "again.pt"
+    torch.save(given.network.state_dict(), again)
+    with pytest.raises(ExperimentError, match=r"w\.safetensors and .*again\.pt hold one network"):
+        own_network(BUILDER, [given.weights, again], given.images, TAKES)
+
+
 def test_the_same_weights_in_another_file_are_the_same_experiment(given, tmp_path) -> None:
     other = tmp_path / "w.safetensors"
     torch.save({"state_dict": {f"module.{n}": t for n, t in given.network.state_dict().items()}},
                other)  # fmt: skip
-    found, _ = own_network(BUILDER, other, given.images, TAKES)
+    found, _ = own_network(BUILDER, [other], given.images, TAKES)
     assert replace(found, plans=PLANS) == given.experiment()[0]
 
 
@@ -266,7 +291,9 @@ def resnet(tmp_path) -> Iterator[tuple[nn.Module, Path]]:
 
 def test_torchvisions_resnet18_counts_as_a_plain_loop(given, resnet, tmp_path) -> None:
     network, weights = resnet
-    experiment, loaded = own_network("torchvision.models:resnet18", weights, given.images, TAKES)
+    experiment, networks = own_network(
+        "torchvision.models:resnet18", [weights], given.images, TAKES
+    )
     notes: list[str] = []
     layer = "layer2.0.conv2"
     found = measure(
@@ -275,7 +302,7 @@ def test_torchvisions_resnet18_counts_as_a_plain_loop(given, resnet, tmp_path) -
         place=place_in(tmp_path),
         out=tmp_path / "r.nc",
         layers=(layer,),
-        given=loaded,
+        given=networks,
         report=lambda step: notes.append(step.note),
     )
     assert any("tells 1000 classes: those of the 3 folders" in note for note in notes)
@@ -291,6 +318,6 @@ def test_torchvisions_resnet18_counts_as_a_plain_loop(given, resnet, tmp_path) -
 def test_one_bench_brings_the_images_to_each_network_as_it_takes_them(given, tmp_path) -> None:
     bench = Bench(place_in(tmp_path))
     mine, _ = given.experiment()
-    larger, _ = own_network(BUILDER, given.weights, given.images, Preprocessing(16, 16))
+    larger, _ = own_network(BUILDER, [given.weights], given.images, Preprocessing(16, 16))
     sizes = [bench.images(each).test.images.shape[-1] for each in (mine, larger, mine)]
     assert sizes == [SIZE, 16, SIZE]

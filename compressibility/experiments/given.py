@@ -1,6 +1,7 @@
-"""A network of one's own as an experiment: trained elsewhere, measured on a folder of images."""
+"""Networks of one's own as an experiment: trained elsewhere, measured on a folder of images."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,41 +27,50 @@ PLANS: Final[tuple[Quantity, ...]] = (Truncation(), HeldOut(), Controls(initial=
 
 
 def own_network(
-    builder: str, weights: Path, images: Path, preprocessing: Preprocessing
-) -> tuple[Experiment, nn.Module]:
-    """The experiment of a network that was trained elsewhere, and the network.
+    builder: str, weights: Sequence[Path], images: Path, preprocessing: Preprocessing
+) -> tuple[Experiment, tuple[nn.Module, ...]]:
+    """The experiment of networks that were trained elsewhere, and the networks.
 
-    It is named for the folder, the function and the content: two networks never share a name.
+    It is named for the folder, the function and the content: other networks have another name.
 
     Args:
         builder: ``module:function`` of a function without arguments that returns the network.
-        weights: A file of safetensors, or a state dict saved by ``torch.save``.
+        weights: Of each network, in the order of the seeds, a file of safetensors or a state dict
+            saved by ``torch.save``.
         images: A folder with a sub-folder for each class.
-        preprocessing: How images are brought to the network.
+        preprocessing: How images are brought to the networks.
 
     Raises:
         BuilderError: The function builds no network.
-        ExperimentError: There is no such folder, or it is named like an image set.
+        ExperimentError: There is no such folder, it is named like an image set, or two files hold
+            one network.
         WeightsError: The weights cannot be read or do not fit.
     """
     folder = folder_of(images)
-    network = given(built_by(builder), read_weights(weights), weights)
-    architecture = Imported(builder, weights_hash(network), preprocessing)
+    networks = tuple(given(built_by(builder), read_weights(file), file) for file in weights)
+    hashes = tuple(map(weights_hash, networks))
+    for number, sha256 in enumerate(hashes):
+        if (first := hashes.index(sha256)) < number:
+            raise ExperimentError(
+                f"{weights[first]} and {weights[number]} hold one network, which would count "
+                "twice: give each network once"
+            )
+    architecture = Imported(builder, hashes, preprocessing)
     content = content_key({"builder": builder, "weights": architecture.weights_sha256}, {})
     function = re.sub(r"\W", "_", builder.partition(":")[2])
     name = f"{folder.name}-{function}-{content[:8]}"
     experiment = Experiment(
         name=name,
-        title=f"{builder} with {weights.name} on {folder.name}",
+        title=f"{builder} with {', '.join(file.name for file in weights)} on {folder.name}",
         images=str(folder),
         architecture=architecture,
         recipe=None,
-        seeds=(0,),
+        seeds=tuple(range(len(networks))),
         plans=PLANS,
         kinds=tuple(KINDS),
         stream=name,
     )
-    return experiment, network
+    return experiment, networks
 
 
 def require_takes(network: nn.Module, images: ImageSet) -> str:

@@ -1,6 +1,6 @@
 """An experiment's networks: drawn and trained, or given; kept as checkpoints, made subjects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +49,7 @@ def training_json(experiment: Experiment, seed: int, images_checksum: str) -> st
     architecture = experiment.architecture
     if isinstance(architecture, Imported):
         return canonical_json(
-            {"builder": architecture.builder, "weights": architecture.weights_sha256}
+            {"builder": architecture.builder, "weights": architecture.weights_sha256[seed]}
         )
     settings = experiment.as_data()
     origin = {name: settings[name] for name in ("architecture", "recipe")}
@@ -116,16 +116,16 @@ def train(
     )
 
 
-def keep(network: nn.Module, experiment: Experiment, place: Place) -> None:
-    """Keep the checkpoint of a network that was trained elsewhere, exactly as it is.
+def keep(networks: Sequence[nn.Module], experiment: Experiment, place: Place) -> None:
+    """Keep the checkpoints of networks that were trained elsewhere, exactly as they are.
 
     Raises:
         WriteError: It cannot be written.
     """
-    [seed] = experiment.seeds
-    path = place.cache.checkpoint(experiment.name, seed)
-    if not path.exists():
-        checkpoints.save(network, path, training_json(experiment, seed, ""), dtype=None)
+    for seed, network in zip(experiment.seeds, networks, strict=True):
+        path = place.cache.checkpoint(experiment.name, seed)
+        if not path.exists():
+            checkpoints.save(network, path, training_json(experiment, seed, ""), dtype=None)
 
 
 def trained(experiment: Experiment, seed: int, images: ImageSet, place: Place) -> nn.Module:
@@ -145,7 +145,7 @@ def trained(experiment: Experiment, seed: int, images: ImageSet, place: Place) -
     )
     if (
         isinstance(experiment.architecture, Imported)
-        and weights_hash(network) != experiment.architecture.weights_sha256
+        and weights_hash(network) != experiment.architecture.weights_sha256[seed]
     ):
         raise CheckpointError(
             f"{experiment.architecture.builder} builds another network than it did: with the "

@@ -145,7 +145,7 @@ def measure(
     layers: Sequence[str] | None = None,
     tables: Sequence[str] | None = None,
     hands: Hands | None = None,
-    given: nn.Module | None = None,
+    given: Sequence[nn.Module] = (),
     report: Report = lambda _: None,
 ) -> xr.Dataset:
     """Measure what ``out`` and the shards do not hold yet of these seeds; save and return all.
@@ -162,8 +162,8 @@ def measure(
         layers: Which layers; all by default.
         tables: Which of the planned tables, beside the baseline; all by default.
         hands: Who does the jobs; this process by default.
-        given: The network of an experiment that was trained elsewhere; it is kept in the cache, and
-            may be left out where it is there.
+        given: The networks of an experiment that were trained elsewhere; they are kept in the
+            cache, and may be left out where they are there.
         report: Called with every step.
 
     Raises:
@@ -180,7 +180,8 @@ def measure(
     if of_folder:
         images = bench.images(experiment, reading(report, "reading the images"))
         report(Step(0, 0, (), note=images.taken))
-        if given is not None and (note := require_takes(given, images)):
+        notes = dict.fromkeys(require_takes(network, images) for network in given)
+        for note in filter(None, notes):
             report(Step(0, 0, (), note=note))
     if out.exists():
         held = _sweep(experiment, bench, out, layers, tables)
@@ -192,7 +193,7 @@ def measure(
             return held.known
     shards = place.cache.shards(experiment.name)
     with exclusive(out, experiment.name), exclusive(shards, experiment.name):
-        if given is not None:
+        if given:
             networks.keep(given, experiment, place)
         sweep = _sweep(experiment, bench, out, layers, tables)
         try:

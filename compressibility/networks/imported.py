@@ -23,18 +23,18 @@ class BuilderError(UserError):
 
 @dataclass(frozen=True)
 class Imported:
-    """A network that was trained elsewhere.
+    """Networks of one architecture that were trained elsewhere.
 
     Attributes:
         builder: ``module:function`` of a function without arguments that returns the network, such
             as ``torchvision.models:resnet18``; the current directory is importable.
-        weights_sha256: Of the network with its weights, as
+        weights_sha256: Of each network with its weights, in the order of the seeds, as
             `compressibility.networks.kernels.weights_hash` tells it.
-        preprocessing: How images are brought to it.
+        preprocessing: How images are brought to them.
     """
 
     builder: str
-    weights_sha256: str
+    weights_sha256: tuple[str, ...]
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def build(self, in_channels: int, n_classes: int) -> nn.Module:
