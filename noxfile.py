@@ -11,6 +11,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
 
+ANEW = "datasets_cache/anew"
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -18,17 +19,26 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("-e.", *nox.project.dependency_groups(PROJECT, *groups))
 
 
-def _measure(session: nox.Session, *arguments: str) -> None:
+def _measure(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     # interrupted, it keeps what is measured; nox would give it 0.3 seconds
-    session.run("compressibility", "measure", *arguments, interrupt_timeout=30)
+    session.run("compressibility", "measure", *arguments, interrupt_timeout=30, env=env)
 
 
 @nox.session
 def analyses(session: nox.Session) -> None:
-    """Analyse every dataset, the digits measured first; or: nox -s analyses -- my.nc other.nc."""
+    """Recompute some of the digits' numbers and analyse every dataset.
+
+    nox -s analyses -- --full trains and measures the digits anew, and analyses that;
+    nox -s analyses -- my.nc other.nc analyses files.
+    """
     _install(session, "analyses")
-    if not any(argument.endswith(".nc") for argument in session.posargs):
-        _measure(session, "digits-vanilla")
+    if "--full" in session.posargs:
+        _measure(session, "digits-vanilla", env={"COMPRESSIBILITY_CACHE": ANEW})
+        anew = f"{ANEW}/layers/digits-vanilla.nc"
+        session.run("python", "-m", "analyses", anew, "--report=report/anew")
+        return
+    if not session.posargs:
+        session.run("compressibility", "verify", "digits-vanilla")
     session.run("python", "-m", "analyses", *session.posargs)
 
 

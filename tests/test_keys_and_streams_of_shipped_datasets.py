@@ -19,7 +19,7 @@ from compressibility.tensors.perturbations import shuffled
 from compressibility.tensors.spectra import spectrum
 from tests.small_experiment import PLANS, SMALL
 
-SHIPPED = [path for path in cache.default().datasets() if not path.stem.startswith("digits")]
+SHIPPED = cache.default().datasets()
 
 
 @pytest.fixture(scope="module", params=SHIPPED, ids=lambda path: path.stem)
