@@ -110,5 +110,5 @@ OUTPUTS: Final = Statement(
 TENSOR_FORMATS: Final = Statement(
     words="Formats of several small tensors keep more accuracy than one cut or a CP decomposition.",
     where=f"{_OURS}a comparison of this report",
-    broken_by="Tucker-2 or tensor trains keep less accuracy than some cut, or than CP.",
+    broken_by="Some cut, or CP, keeps more accuracy than Tucker-2 or tensor trains.",
 )

@@ -17,6 +17,8 @@ def number(value: float, digits: int = 2) -> str:
         return "not known"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
     if abs(value) >= 10**digits:
         return f"{value:+,.0f}".replace("-", "−")
     if 0 < abs(value) < 1e-4:

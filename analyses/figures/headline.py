@@ -56,9 +56,7 @@ def _parts(data: LayerData) -> Iterator[DataFrame]:
 
 def _draw(table: DataFrame, narrow: bool) -> Figure:
     shown = list(table["panel"].unique())
-    panels = grid(
-        len(shown), narrow=narrow, columns=(2, 1), height=2.2, legend_rows=1, share=not narrow
-    )
+    panels = grid(len(shown), narrow=narrow, columns=(2, 1), height=2.2, legend_rows=1, gap=0.3)
     for axes, panel in zip(panels.axes, shown, strict=True):
         axes.set_label(panel)
         panel_title(axes, panel)
@@ -67,11 +65,7 @@ def _draw(table: DataFrame, narrow: bool) -> Figure:
             style = _LINES[allowed]
             line(axes, rows, "norm_loss", "share_of_layers", style, label=allowed)
         axes.set(xlim=(0, LARGEST_NORM_LOSS), ylim=(-2, 102), yticks=[0, 25, 50, 75, 100])
-        axes.set_xlabel("norm loss")
-    panels.axes[0].set_ylabel("layers (%)")
-    if narrow:
-        for axes in panels.axes:
-            axes.set_ylabel("layers (%)")
+    panels.label("norm loss", "layers (%)")
     key(panels, list(_LINES.items()), columns=3)
     return panels.figure
 

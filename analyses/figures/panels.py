@@ -72,7 +72,7 @@ def grid(
     width = 3.75 if narrow else 7.8
     across = min(n, columns[1] if narrow else columns[0])
     down = -(-n // across)
-    top, bottom, right = 0.24 + 0.2 * legend_rows, 0.45, 0.08
+    top, bottom, right = 0.24 + 0.2 * legend_rows, 0.45, 0.12
     gap_x, gap_y = (gap, 0.3) if share else (left + 0.12, 0.72)
     total = top + bottom + down * height + (down - 1) * gap_y
     figure = Figure(figsize=(width, total))

@@ -3,6 +3,7 @@
 import io
 import re
 import zlib
+from itertools import pairwise
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -75,11 +76,37 @@ def _with_one_style(dots: re.Match[str]) -> str:
 
 
 def _with_short_path(path: re.Match[str]) -> str:
-    """A path with one decimal, a point behind a point being a line to it anyway."""
-    text = re.sub(r"(\d\.\d)\d+", r"\1", path[0])
-    text = re.sub(r"\.0(?!\d)", "", text)
-    text = re.sub(r"(?<=\d)\s+L ", " ", text)
-    return re.sub(r"\s+", " ", text)
+    """A path with one decimal, each of its lines told by how far it goes on from the point before.
+
+    Paths with curves stay as they are, but for the decimals.
+    """
+    text = re.sub(r"\s+", " ", re.sub(r"-?\d+(?:\.\d+)?", _rounded, path[0]))
+    return re.sub(r'M[^M"]+', _going_on, text) if set(text) <= _LINES else text
+
+
+_LINES: Final = frozenset(' d="MLz-.0123456789')
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return _tenths(round(10 * float(number[0])))
+
+
+def _tenths(count: int) -> str:
+    return re.sub(r"^(-?)0\.", r"\1.", f"{count / 10:g}")
+
+
+def _going_on(lines: re.Match[str]) -> str:
+    """``M 1 2 L 4 2 L 4 3`` as ``M1 2l3 0 0 1``; a line that goes nowhere is a dot alone."""
+    numbers = [round(10 * float(each)) for each in re.findall(r"[-.\d]+", lines[0])]
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    steps = [
+        (x - before_x, y - before_y)
+        for (before_x, before_y), (x, y) in pairwise(points)
+        if (x, y) != (before_x, before_y)
+    ]
+    told = " ".join(_tenths(each) for step in steps or [(0, 0)] for each in step)
+    end = "z" if "z" in lines[0] else ""
+    return f"M{_tenths(points[0][0])} {_tenths(points[0][1])}l{told}{end}"
 
 
 def _with_one_font(text: str) -> str:
