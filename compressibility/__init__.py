@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compressibility.networks.kernels import find_kernels as find_kernels
     from compressibility.own import measure as measure
     from compressibility.own import spectra as spectra
+    from compressibility.scored import scores as scores
     from compressibility.store.netcdf import save as save
     from compressibility.store.reading import LayerData as LayerData
     from compressibility.store.reading import read as read
@@ -34,6 +35,7 @@ _HANDED_ON = {
     "Evaluator": "evaluation",
     "spectra": "own",
     "measure": "own",
+    "scores": "scored",
     "truncations": "networks.compression",
     "compress": "networks.compression",
     "read": "store.reading",

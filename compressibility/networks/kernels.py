@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from compressibility.networks.refusals import KINDS, kind_of, refusal_in, refusa
 from compressibility.networks.watching import watched
 from compressibility.networks.wrappers import uncompiled, unwrapped
 from compressibility.tensors.arrays import Floating
+
+Example: TypeAlias = Tensor | Sequence[Any] | Mapping[str, Any]
+"""What a network is called with: one tensor, arguments in a row, or arguments by name."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Kernel:
 
 
 def find_kernels(
-    model: nn.Module, example_input: Tensor, *, kinds: Sequence[str] = ("Conv2d",)
+    model: nn.Module, example_input: Example, *, kinds: Sequence[str] = ("Conv2d",)
 ) -> tuple[Kernel, ...]:
     """The measurable kernels of ``model``, in the order its forward pass calls them.
 
@@ -57,9 +60,10 @@ def find_kernels(
     call. What is left out, and why, is said by :func:`unsupported`.
 
     Args:
-        model: Any network that takes one tensor. Layers of a compiled or data-parallel one are
-            named as in the network that it wraps.
-        example_input: A batch, (N, ...), on the network's device; N at least 1.
+        model: Any network. Layers of a compiled or data-parallel one are named as in the network
+            that it wraps.
+        example_input: A batch, (N, ...), on the network's device; N at least 1. Several arguments
+            in a tuple, or by their names in a dict; the first tensor among them tells N.
         kinds: Names out of ``KINDS``.
 
     Raises:
@@ -82,21 +86,21 @@ def find_kernels(
             shape=_shape(layers[layer]),
             groups=getattr(layers[layer], "groups", 1),
             depth=depth,
-            macs=prod(_shape(layers[layer])) * positions[layer] // example_input.shape[0],
+            macs=prod(_shape(layers[layer])) * positions[layer] // _batch_size(example_input),
         )
         for depth, layer in enumerate(positions, start=1)
     )
 
 
 def unsupported(
-    model: nn.Module, example_input: Tensor | None = None, *, kinds: Sequence[str] = ("Conv2d",)
+    model: nn.Module, example_input: Example | None = None, *, kinds: Sequence[str] = ("Conv2d",)
 ) -> dict[str, str]:
     """The layers with weights that :func:`find_kernels` leaves out, each with the reason.
 
     Args:
         model: Any network.
-        example_input: A batch, (N, ...). With it, layers that the forward pass never calls are
-            named too.
+        example_input: As for :func:`find_kernels`. With it, layers that the forward pass never
+            calls are named too.
         kinds: As for :func:`find_kernels`.
 
     Returns:
@@ -231,10 +235,10 @@ def _shape(module: nn.Module) -> tuple[int, int, int, int]:
 
 
 def _output_positions(
-    model: nn.Module, example_input: Tensor, layers: Mapping[str, nn.Module]
+    model: nn.Module, example_input: Example, layers: Mapping[str, nn.Module]
 ) -> dict[str, int]:
     """Output positions over the whole batch of each layer called, in the order of first calls."""
-    if example_input.shape[0] < 1:
+    if _batch_size(example_input) < 1:
         raise UserError("the example input is an empty batch: give at least one image")
     require_initialised(model)
     positions: dict[str, int] = {}
@@ -250,13 +254,39 @@ def _output_positions(
             torch.no_grad(),
             uncompiled(),
         ):
-            model(example_input)
+            _call(model, example_input)
     except ForeignError as error:
         raise UserError(
-            f"the network does not take an example of shape {tuple(example_input.shape)}, "
-            f"{example_input.dtype}: {error}"
+            f"the network does not take an example of {_in_words(example_input)}: {error}"
         ) from error
     return positions
+
+
+def _call(model: nn.Module, example: Example) -> None:
+    if isinstance(example, Mapping):
+        model(**example)
+    elif isinstance(example, Tensor):
+        model(example)
+    else:
+        model(*example)
+
+
+def _tensors(example: Example) -> list[Tensor]:
+    if isinstance(example, Tensor):
+        return [example]
+    every = example.values() if isinstance(example, Mapping) else example
+    return [each for each in every if isinstance(each, Tensor) and each.ndim]
+
+
+def _batch_size(example: Example) -> int:
+    tensors = _tensors(example)
+    if not tensors:
+        raise UserError("the example input holds no tensor: give one batch of what it takes")
+    return tensors[0].shape[0]
+
+
+def _in_words(example: Example) -> str:
+    return " and ".join(f"shape {tuple(each.shape)}, {each.dtype}" for each in _tensors(example))
 
 
 @contextmanager
