@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -102,9 +103,16 @@ def _plain(part: str) -> str:
 def _refuse_what_cannot_be_written(folder: Path) -> None:
     """So that minutes of analysis are not lost on a wrong folder."""
     place = next(p for p in (folder / "figures", folder, *folder.absolute().parents) if p.exists())
-    if place.is_dir() and os.access(place, os.W_OK):
-        return
-    reason = "no permission" if place.is_dir() else "it is not a folder"
+    if not place.is_dir():
+        reason = "it is not a folder"
+    elif not os.access(place, os.W_OK):
+        reason = "no permission"
+    else:
+        try:
+            with TemporaryDirectory(dir=place):
+                return
+        except OSError as error:  # root may write anywhere, but for places such as /proc
+            reason = f"nothing can be made there ({error.strerror})"
     raise UserError(
         f"cannot write the report to {place}: {reason}; choose another folder with --report"
     )

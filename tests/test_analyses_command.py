@@ -131,6 +131,7 @@ def _undrawn(monkeypatch):
         (["nowhere/x.nc"], "no dataset at nowhere/x.nc"),
         (["foreign.nc"], "foreign.nc"),
         (["--report", "taken"], "--report"),
+        (["--report", "/proc/x"], "cannot write the report to"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(here, capsys, arguments, message):

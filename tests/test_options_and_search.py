@@ -8,12 +8,12 @@ from torch.nn import functional as F  # noqa: N812
 
 import compressibility
 from compressibility.compressing.cost import Cost, cost_of, total
-from compressibility.compressing.options import held_out_losses, layers_of
+from compressibility.compressing.options import held_out_losses, layers_of, unmeasured
 from compressibility.compressing.realised import realised
 from compressibility.compressing.search import Search, undominated
 from compressibility.errors import UserError
 from compressibility.evaluation import Evaluator
-from compressibility.store.reading import NotMeasuredError
+from compressibility.store.reading import LayerData, NotMeasuredError
 
 
 def test_parameters_and_macs_of_options_are_those_of_the_network_that_is_built(learnt) -> None:
@@ -86,6 +86,20 @@ def test_counts_on_other_images_are_no_loss_beside_those(learnt) -> None:
     dataset["whitened_n_held_out"][...] = 7
     losses = held_out_losses(type(learnt.data)(dataset), 0)
     np.testing.assert_array_equal(losses["outputs"], losses["weights"])
+
+
+def test_layers_that_are_not_measured_stay_as_they_are(learnt) -> None:
+    dataset = learnt.data.dataset.copy(deep=True)
+    dataset["held_out_n_images"].loc[{"layer": "stage2.conv"}] = -1
+    data = LayerData(dataset)
+    assert unmeasured(data, 0) == ["stage2.conv"]
+    layers, whole = layers_of(data, learnt.subject), layers_of(learnt.data, learnt.subject)
+    assert [option.is_dense for option in layers["stage2.conv"].options] == [True]
+    for name in ("stage1.conv", "stage3.conv"):
+        assert layers[name].options == whole[name].options
+    dataset["held_out_n_images"][...] = -1
+    with pytest.raises(NotMeasuredError, match="held out"):
+        layers_of(LayerData(dataset), learnt.subject)
 
 
 def test_without_held_out_images_nothing_is_chosen(learnt) -> None:

@@ -74,6 +74,7 @@ def advise(
     """
     from compressibility.compressing.advice import Adviser
     from compressibility.compressing.figure import drawn
+    from compressibility.compressing.options import unmeasured
     from compressibility.compressing.recipe import recipe_of
     from compressibility.measuring.progress import Step, shown
 
@@ -108,6 +109,12 @@ def advise(
     console = Console(highlight=False)
     console.print(_front(recipe))
     console.print(_layers(advice.chosen, advice.dense))
+    if left := unmeasured(found.data, seed):
+        console.print(
+            f"{len(left)} of {len(advice.dense.choice)} layers are not measured on held-out images "
+            f"and stay as they are: {', '.join(left[:5])}{', …' * (len(left) > 5)}",
+            soft_wrap=True,
+        )
     assert recipe.prediction is not None
     console.print(_told(advice, recipe.prediction, found.data.n_images), soft_wrap=True)
     console.print(f"{out}" + (f", {figure}" if figure else ""), soft_wrap=True)

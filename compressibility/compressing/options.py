@@ -90,10 +90,11 @@ def layers_of(
     multiple_of: int = 1,
     excluded: Sequence[str] = (),
 ) -> dict[str, Layer]:
-    """Every measured layer of a network with all that can take its place.
+    """Every layer of a network with all that can take its place.
 
     A truncation is an option where two plain layers realise it with fewer parameters and with
-    fewer multiply-accumulates than the layer has (never above break-even).
+    fewer multiply-accumulates than the layer has (never above break-even). Layers that are not
+    measured, as in a measurement that was stopped or was of some layers alone, stay as they are.
 
     Args:
         data: The dataset that has measured the network, held-out counts included.
@@ -116,7 +117,9 @@ def layers_of(
             )
     losses = held_out_losses(data, subject.seed)
     sizes = image_sizes(subject.network, subject.images[:1], names)
-    free = [name for name in names if not any(fnmatchcase(name, each) for each in excluded)]
+    fixed = {name for name in names if any(fnmatchcase(name, each) for each in excluded)}
+    fixed |= set(unmeasured(data, subject.seed))
+    free = [name for name in names if name not in fixed]
     patches = covariances(subject, free)
     found = {}
     for kernel in subject.layers:
@@ -177,6 +180,12 @@ def decompositions_of(
     return found
 
 
+def unmeasured(data: LayerData, seed: int) -> list[str]:
+    """The layers of a network of which there are no counts on held-out images."""
+    missing = ~(data["held_out_n_images"].sel(seed=seed) > 0)
+    return [str(layer) for layer in missing["layer"].values[missing.values]]
+
+
 def held_out_losses(data: LayerData, seed: int) -> dict[Metric, xr.DataArray]:
     """Share of the held-out images lost, less those gained, (layer, mode, threshold), by metric.
 
@@ -186,7 +195,7 @@ def held_out_losses(data: LayerData, seed: int) -> dict[Metric, xr.DataArray]:
     Raises:
         NotMeasuredError: The dataset has no held-out counts of this network.
     """
-    if not data.has_table("held_out") or not (data["held_out_n_images"].sel(seed=seed) > 0).all():
+    if not data.has_table("held_out") or len(unmeasured(data, seed)) == len(data.layers):
         raise NotMeasuredError(
             f"nothing is known of seed {seed} on images held out of training, and ranks cannot be "
             "chosen on the test images without spoiling them: measure the experiment again with "
