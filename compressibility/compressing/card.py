@@ -35,7 +35,7 @@ def rows(comparison: Comparison) -> tuple[tuple[str, str, str, str], ...]:
         ("bytes of weights", f"{dense.bytes:,}", f"{small.bytes:,}",
          share(dense.bytes, small.bytes)),
         (
-            f"latency, batch {latency.batch}, {latency.threads} threads",
+            f"latency, batch {latency.batch}, threads {latency.threads}",
             _latency(dense.latency), _latency(latency),
             f"{small.latency.median / dense.latency.median:.1%}",
         ),
